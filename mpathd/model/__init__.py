@@ -1,0 +1,1 @@
+"""Values: frozen dataclasses, enums, numbers and errors. Imports nothing else of mpathd."""

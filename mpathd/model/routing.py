@@ -1,0 +1,214 @@
+"""Routes and rules, as the kernel keys them; each prints itself as the command that makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from .numbers import MAIN, METRIC6
+from .words import Address, Family, Prefix
+
+
+class Action(Enum):
+    """What a rule does with what it matches (include/uapi/linux/fib_rules.h)."""
+
+    LOOKUP = 1
+    UNREACHABLE = 7
+    OTHER = 0  # goto, nop, blackhole, prohibit: never ours
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One way that a route takes.
+
+    Args:
+        index: the interface.
+        via: the router's address, of either family; None means that the destination is on the link.
+        onlink: the router is on the link although no prefix says so.
+        weight: share among several hops, 1 and up.
+        encap: encapsulation, type and parameters, as the kernel's own bytes (copied, never made).
+        dev: the interface's name, for printing; a rename changes nothing in the kernel's route.
+    """
+
+    index: int
+    via: Address | None = None
+    onlink: bool = False
+    weight: int = 1
+    encap: bytes = b""
+    dev: str = field(default="", compare=False)
+
+    def words(self, family: Family) -> str:
+        """The hop in the words of `ip route`.
+
+        Args:
+            family: the route's family; a router of the other one is named with its own.
+        """
+        out = f"encap-bytes {self.encap.hex()} " if self.encap else ""
+        if self.via is not None:
+            other = family is Family.INET and ":" in self.via
+            out += f"via inet6 {self.via} " if other else f"via {self.via} "
+        out += f"dev {self.dev or f'if{self.index}'}"
+        return out + " onlink" if self.onlink else out
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A unicast route.
+
+    Args:
+        family: its address family.
+        table: the table that holds it.
+        destination: prefix; Family.any for a default.
+        hops: one or more ways.
+        metric: lower wins; 0 is IPv4's default, 1024 IPv6's.
+        source: the address that an unbound socket gets.
+        link_scope: IPv4's scope link (the destination is on the link).
+        tos: type of service key, nearly always 0.
+        preference: IPv6 router preference (RFC 4191), 0 medium, 1 high, 3 low.
+        metrics: RTA_METRICS as the kernel's own bytes (mtu, hoplimit ...).
+        protocol: who made it; never part of the comparison, since ours all have one.
+    """
+
+    family: Family
+    table: int
+    destination: Prefix
+    hops: tuple[Hop, ...]
+    metric: int = 0
+    source: Address | None = None
+    link_scope: bool = False
+    tos: int = 0
+    preference: int = 0
+    metrics: bytes = b""
+    protocol: int = field(default=109, compare=False)
+
+    @property
+    def key(self) -> tuple[int, int, str, int, int]:
+        """What the kernel tells routes apart by: two with one key cannot both be there."""
+        return (self.family, self.table, self.destination, self.metric, self.tos)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it takes what no other route takes."""
+        return self.destination.endswith("/0")
+
+    @property
+    def on_link(self) -> bool:
+        """Whether no router is involved."""
+        return all(hop.via is None for hop in self.hops)
+
+    def words(self) -> str:
+        """The route as `ip route add` wants it, without family."""
+        out = "default" if self.is_default else self.destination
+        if self.tos:
+            out += f" tos {self.tos}"
+        if len(self.hops) == 1:
+            out += f" {self.hops[0].words(self.family)}"
+        if self.table != MAIN:
+            out += f" table {self.table}"
+        out += f" proto {self.protocol}"
+        if self.link_scope and self.family is Family.INET:
+            out += " scope link"
+        if self.source:
+            out += f" src {self.source}"
+        if self.metric and (self.family is Family.INET or self.metric != METRIC6):
+            out += f" metric {self.metric}"
+        if self.preference:
+            out += f" pref {'high' if self.preference == 1 else 'low'}"
+        if len(self.hops) > 1:
+            out += "".join(f" nexthop {hop.words(self.family)} weight {hop.weight}" for hop in self.hops)
+        return out
+
+    def __str__(self) -> str:
+        return f"ip {self.family.option} route add {self.words()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A routing policy rule.
+
+    Args:
+        family: its address family.
+        priority: rules are tried from low to high.
+        source: prefix of the packet's source address; None matches all.
+        table: the table that is looked up, 0 for none.
+        suppress: ignore a result whose prefix is this long or shorter (bits); None takes any.
+        mark, mask: firewall mark under a mask; 0, 0 matches all.
+        action: look up the table, or answer unreachable.
+        other: every attribute that mpathd never sets itself (iif, ports, uids ...), as bytes: two rules that
+            differ there are different rules.
+        protocol: who made it; 109 is us.
+    """
+
+    family: Family
+    priority: int
+    source: Prefix | None = None
+    table: int = 0
+    suppress: int | None = None
+    mark: int = 0
+    mask: int = 0
+    action: Action = Action.LOOKUP
+    other: bytes = b""
+    protocol: int = field(default=109, compare=False)
+
+    def words(self) -> str:
+        """The rule as `ip rule add` wants it, without family."""
+        out = f"pref {self.priority} from {self._source()}"
+        if self.mask:
+            out += f" fwmark {self.mark:#x}/{self.mask:#x}"
+        match self.action:
+            case Action.LOOKUP:
+                out += f" lookup {'main' if self.table == MAIN else self.table}"
+            case Action.UNREACHABLE:
+                out += " unreachable"
+            case Action.OTHER:
+                out += " (other)"
+        if self.suppress is not None:
+            out += f" suppress_prefixlength {self.suppress}"
+        return f"{out} proto {self.protocol}"
+
+    def _source(self) -> str:
+        if self.source is None:
+            return "all"
+        address, _, bits = self.source.partition("/")
+        return address if int(bits) == self.family.bits else self.source
+
+    def __str__(self) -> str:
+        return f"ip {self.family.option} rule add {self.words()}"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelState:
+    """What is ours in the kernel, or should be.
+
+    Args:
+        routes: routes of our protocol, in any table.
+        rules: rules of our protocol.
+    """
+
+    routes: frozenset[Route] = frozenset()
+    rules: frozenset[Rule] = frozenset()
+
+
+class Verb(Enum):
+    """What a step does."""
+
+    ADD = "add"
+    REPLACE = "replace"
+    DELETE = "del"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write.
+
+    Args:
+        verb: add, replace or delete.
+        what: the object.
+    """
+
+    verb: Verb
+    what: Route | Rule
+
+    def __str__(self) -> str:
+        kind = "route" if isinstance(self.what, Route) else "rule"
+        return f"ip {self.what.family.option} {kind} {self.verb.value} {self.what.words()}"

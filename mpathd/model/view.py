@@ -1,0 +1,105 @@
+"""What people and programs get to see: services and findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .policy import ServiceSettings
+from .routing import KernelState
+from .words import MptcpMode, ServiceState, Severity, Technology
+from .world import Gateway, LinkAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A trouble that a person should see; it goes by itself when the trouble does.
+
+    Args:
+        code: a short stable name.
+        severity: how much it matters.
+        text: what is wrong, with names.
+        cure: a command or an act; may be empty.
+    """
+
+    code: str
+    severity: Severity
+    text: str
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A link that can be an uplink.
+
+    Args:
+        id: stable identifier in ConnMan's manner.
+        name: what people read.
+        technology: its bearer.
+        state: how far it has come.
+        index: the link's index.
+        interface: the link's name.
+        mac: "36:E0:BD:EE:60:14", or empty.
+        mtu: in bytes.
+        table: number of its routing table.
+        settings: in effect.
+        routed: its rules are in force.
+        because: why it is, or is not, routed.
+        addresses: usable ones.
+        gateways: most trusted first.
+    """
+
+    id: str
+    name: str
+    technology: Technology
+    state: ServiceState
+    index: int
+    interface: str
+    mac: str
+    mtu: int
+    table: int
+    settings: ServiceSettings
+    routed: bool
+    because: str
+    addresses: tuple[LinkAddress, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
+
+    @property
+    def letters(self) -> str:
+        """The four columns of `mpathctl services`: managed, autoconnect, multipath, state (CONTRACT 3)."""
+        return (
+            "*"
+            + ("A" if self.settings.autoconnect else " ")
+            + ("M" if self.settings.multipath_routing else " ")
+            + self.state.letter
+        )
+
+    @property
+    def mptcp(self) -> MptcpMode:
+        """What MPTCP may do with it."""
+        return self.settings.mpath_tcp_link
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole picture.
+
+    Args:
+        services: in their order.
+        findings: gravest first.
+    """
+
+    services: tuple[Service, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What one pass wants.
+
+    Args:
+        kernel: what should be ours in the kernel.
+        view: what to show.
+    """
+
+    kernel: KernelState
+    view: View
