@@ -1,0 +1,116 @@
+"""What the doors (D-Bus, command line) know of the agent: its picture, its news, and how to ask for a change."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .errors import Refusal
+from .policy import ServiceSettings
+from .routing import Step
+from .view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A wish for other settings, already of the right types.
+
+    Args:
+        values: field of SETTINGS to value.
+        service: identifier of the service; None sets the default and forgets the stored values of all services.
+    """
+
+    values: Mapping[str, bool | str]
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass did; the news of the agent.
+
+    Args:
+        number: counts from 1.
+        reasons: what made the agent look ("link vethc2", "setting MultipathRouting").
+        before: the picture until now.
+        after: the picture from now on.
+        steps: what was written, in order.
+        refused: what the kernel refused.
+        milliseconds: how long it took.
+    """
+
+    number: int
+    reasons: tuple[str, ...]
+    before: View
+    after: View
+    steps: tuple[Step, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the agent is.
+
+    Args:
+        passes: number of passes so far.
+        settled: nothing is refused and nothing is waiting.
+        age: seconds since the last pass.
+        routes, rules: objects of ours in the kernel.
+        refused: what the kernel refuses at present.
+        version: mpathd's version.
+        pid: its process id.
+        config: the configuration file in force, empty for none.
+        extra: more lines for `status`, label to text.
+    """
+
+    passes: int
+    settled: bool
+    age: float
+    routes: int
+    rules: int
+    refused: tuple[Refusal, ...]
+    version: str
+    pid: int
+    config: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class Agent(Protocol):
+    """The agent, seen from a door."""
+
+    @property
+    def view(self) -> View:
+        """The picture after the last pass."""
+
+    @property
+    def defaults(self) -> ServiceSettings:
+        """The settings of a service that has none of its own stored."""
+
+    @property
+    def status(self) -> Status:
+        """How the agent is."""
+
+    async def change(self, edit: Edit) -> None:
+        """Save other settings and wait until the kernel has them.
+
+        Args:
+            edit: the wish.
+
+        Raises:
+            NotFound: no such service.
+            NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+
+    async def refresh(self) -> None:
+        """Look again, also at what has no kernel events, and wait for that pass."""
+
+    async def reload(self) -> None:
+        """Read the configuration again and wait for the pass that obeys it.
+
+        Raises:
+            ConfigError: it cannot be used; the old one stays in force.
+        """
+
+    def passes(self) -> AsyncIterator[Pass]:
+        """Every pass from now on that changed or wrote something."""
