@@ -1,0 +1,108 @@
+"""Answers one call from the table: finds the row, checks types and rights, runs it, names what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from dbus_next import Message
+
+from mpathd.model.agent import Agent
+from mpathd.model.errors import InvalidArguments, MpathError
+
+from .errors import UnknownInterface, UnknownMethod, UnknownObject, error_name, listing
+from .standard import PEER, interfaces
+from .table import Arg, Call, Caller, Interface, Method, Surface, Tree, authorise, parent
+
+log = structlog.get_logger()
+
+
+async def answer(message: Message, surface: Surface, agent: Agent, caller: Callable[[], Awaitable[Caller]]) -> Message:
+    """Answer a method call; whatever happens, there is an answer, and it is never a traceback.
+
+    Args:
+        message: the call.
+        surface: the table.
+        agent: the agent.
+        caller: asks the bus who calls.
+    """
+    try:
+        tree = surface.tree()
+        row = find(tree, message.path, message.interface, message.member)
+        check(row, message)
+        call = Call(agent, tree, message.path, message.body, caller)
+        if row.may is not None:
+            await authorise(call, row.may)
+        results = await row.run(call)
+        reply = Message.new_method_return(message, signature(row.gives), results)
+        reply.signature_tree.verify(results)
+    except MpathError as error:
+        return Message.new_error(message, error_name(error, surface.errors), str(error))
+    except Exception:
+        log.exception("bus.call_failed", path=message.path, member=message.member, sender=message.sender)
+        text = f"mpathd failed while answering {message.member}\n  its log has the details"
+        return Message.new_error(message, surface.errors + "Failed", text)
+    return reply
+
+
+def find(tree: Tree, path: str, interface: str | None, member: str) -> Method:
+    """Find the row of a method.
+
+    Args:
+        tree: what the face shows.
+        path: the object.
+        interface: its interface; None takes the first that has the method, as the specification allows.
+        member: the method.
+
+    Raises:
+        UnknownObject, UnknownInterface, UnknownMethod: what it says.
+    """
+    known: tuple[Interface, ...] = (PEER,)  # every path answers a ping, as in the reference implementation
+    if path in tree.children:
+        known = interfaces(tree, path)
+    elif interface != PEER.name:
+        raise _no_object(tree, path)
+    candidates = known if interface is None else tuple(row for row in known if row.name == interface)
+    if not candidates:
+        msg = f"{path} has no interface {interface!r}"
+        raise UnknownInterface(msg, listing("interfaces here", (row.name for row in known)))
+    for candidate in candidates:
+        method = candidate.method(member)
+        if method is not None:
+            return method
+    msg = f"no method called {member!r} in {interface or path}"
+    known_methods = (method.name for candidate in candidates for method in candidate.methods)
+    raise UnknownMethod(msg, listing("methods", known_methods))
+
+
+def _no_object(tree: Tree, path: str) -> UnknownObject:
+    above = parent(path)
+    while above not in tree.children:
+        above = parent(above)
+    return UnknownObject(f"no object at {path}", listing(f"objects below {above}", tree.children[above]))
+
+
+def check(row: Method, message: Message) -> None:
+    """Refuse arguments of other types than the row's.
+
+    Args:
+        row: the method.
+        message: the call.
+
+    Raises:
+        InvalidArguments: they differ.
+    """
+    wanted = signature(row.takes)
+    if message.signature != wanted:
+        msg = f"method {row.name} takes {wanted or 'nothing'}, given was {message.signature or 'nothing'}"
+        names = ", ".join(f"{arg.name} ({arg.signature})" for arg in row.takes)
+        raise InvalidArguments(msg, f"arguments: {names or 'none'}")
+
+
+def signature(args: tuple[Arg, ...]) -> str:
+    """Join the types of arguments.
+
+    Args:
+        args: the arguments.
+    """
+    return "".join(arg.signature for arg in args)

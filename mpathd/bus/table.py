@@ -1,0 +1,280 @@
+"""The form of the one table that calls are answered from: objects, interfaces, methods, properties, signals.
+
+Nothing here knows services. A face is a Surface: a tree of objects, each with a subject (a value of the model)
+and interfaces whose rows say how to read the subject. Introspection, Properties, ObjectManager, signals, permission
+and errors all follow from the rows, so another object or another face is more rows, and no other code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from mpathd.model.agent import Agent, Pass
+from mpathd.model.errors import PermissionDenied
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Args:
+        sender: unique name on the bus.
+        uid: user number, as the bus knows it.
+        trusted: root, the daemon's own user, or a member of the group that may change settings.
+        refusal: whom to tell what, when the caller is not trusted; text and hint.
+    """
+
+    sender: str
+    uid: int
+    trusted: bool
+    refusal: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """An argument.
+
+    Args:
+        name: for introspection.
+        signature: one complete D-Bus type.
+    """
+
+    name: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that is being answered.
+
+    Args:
+        agent: the agent.
+        tree: what the face shows at this moment.
+        path: the object that was called; it may be a folder.
+        args: in the method's order; variants are dbus-next's.
+        caller: asks the bus who calls; not asked unless somebody needs to know.
+    """
+
+    agent: Agent
+    tree: Tree
+    path: str
+    args: list[Any]
+    caller: Callable[[], Awaitable[Caller]]
+
+    @property
+    def object(self) -> Object:
+        """The object that was called."""
+        return self.tree.objects[self.path]
+
+
+# Says whether a caller may; None in a row means that anyone may and the bus is not asked.
+May = Callable[[Caller, "Object"], bool]
+
+
+def trusted(caller: Caller, _thing: Object) -> bool:
+    """The usual right to change things.
+
+    Args:
+        caller: who asks.
+        _thing: what would be changed.
+    """
+    return caller.trusted
+
+
+async def authorise(call: Call, may: May) -> None:
+    """Ask the bus who calls, and refuse those who may not.
+
+    Args:
+        call: the call.
+        may: the row's judge.
+
+    Raises:
+        PermissionDenied: the caller may not.
+    """
+    caller = await call.caller()
+    if not may(caller, call.object):
+        raise PermissionDenied(*caller.refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method.
+
+    Args:
+        name: its name.
+        run: answers a call with the values of `gives`, in order.
+        takes: arguments.
+        gives: results.
+        may: who may call it.
+    """
+
+    name: str
+    run: Callable[[Call], Awaitable[list[Any]]]
+    takes: tuple[Arg, ...] = ()
+    gives: tuple[Arg, ...] = ()
+    may: May | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property.
+
+    Args:
+        name: its name.
+        signature: one complete D-Bus type.
+        get: reads it from the object's subject; pure, so that changes are found by comparing subjects.
+        set: changes it and returns when that has been done; None makes it read-only.
+        may: who may set it.
+        hint: how else to change it, for those who try to set a read-only one.
+    """
+
+    name: str
+    signature: str
+    get: Callable[[Any], Any]
+    set: Callable[[Call, Any], Awaitable[None]] | None = None
+    may: May = trusted
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal.
+
+    Args:
+        name: its name.
+        args: what it carries.
+    """
+
+    name: str
+    args: tuple[Arg, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface.
+
+    Args:
+        name: its name.
+        methods, properties, signals: its rows.
+    """
+
+    name: str
+    methods: tuple[Method, ...] = ()
+    properties: tuple[Property, ...] = ()
+    signals: tuple[Signal, ...] = ()
+
+    def method(self, name: str) -> Method | None:
+        """Find a method.
+
+        Args:
+            name: its name.
+        """
+        return next((row for row in self.methods if row.name == name), None)
+
+    def property(self, name: str) -> Property | None:
+        """Find a property.
+
+        Args:
+            name: its name.
+        """
+        return next((row for row in self.properties if row.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object on the bus.
+
+    Args:
+        path: where it is.
+        subject: the value that its properties are read from.
+        interfaces: its own; Peer, Introspectable and Properties come by themselves.
+    """
+
+    path: str
+    subject: Any
+    interfaces: tuple[Interface, ...]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Everything that a face shows at one moment.
+
+    Args:
+        objects: by path, in the order in which they are to be listed.
+        fixed: folders that are there even while they are empty.
+    """
+
+    objects: Mapping[str, Object]
+    fixed: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def children(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the nodes below each node, folders included; every path that exists is a key."""
+        below: dict[str, dict[str, None]] = {}
+        for path in (*self.fixed, *self.objects):
+            at = path
+            while at not in below:
+                below[at] = {}
+                at = parent(at)
+        for path in sorted(below.keys() - {"/"}, key=len):
+            below[parent(path)][path.rpartition("/")[2]] = None
+        return {path: tuple(sorted(names)) for path, names in below.items()}
+
+
+def parent(path: str) -> str:
+    """Give the path of the node above.
+
+    Args:
+        path: an object path; the root is its own parent.
+    """
+    return path.rpartition("/")[0] or "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A signal to be sent.
+
+    Args:
+        path: the object it comes from.
+        interface: its interface's name.
+        signal: its row.
+        body: its values, in order.
+    """
+
+    path: str
+    interface: str
+    signal: Signal
+    body: list[Any]
+
+
+class Surface(Protocol):
+    """What one face shows; the machinery asks, and never remembers."""
+
+    @property
+    def name(self) -> str:
+        """The bus name."""
+
+    @property
+    def errors(self) -> str:
+        """What the names of errors begin with, dot included."""
+
+    def tree(self) -> Tree:
+        """All objects as they are now; the same value (by identity) while nothing changed."""
+
+    def changes(self, old: Tree, new: Tree) -> Iterable[Emission]:
+        """Tell what has changed.
+
+        Args:
+            old: what was told last.
+            new: what is true now.
+        """
+
+    def news(self, done: Pass) -> Iterable[Emission]:
+        """Tell of a pass.
+
+        Args:
+            done: the pass.
+        """

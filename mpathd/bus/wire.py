@@ -1,0 +1,375 @@
+"""A connection to the bus: socket, frames, and calls to the bus itself; dbus-next gives messages and marshalling.
+
+dbus-next's own MessageBus does not hold the socket, because each of these can take the daemon down (0.2.3):
+a bus that hangs up during authentication makes it spin without ever yielding, so that no timeout can fire; a
+full socket buffer (EAGAIN) while writing counts as a lost bus; connecting blocks the loop while the bus's backlog
+is full, and never returns if Hello is unanswered; one frame that it cannot read ends the connection; and it reads
+for as long as there is something to read, so one flooding peer starves everything else in the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import structlog
+from dbus_next import Message, MessageType
+from dbus_next._private.unmarshaller import Unmarshaller
+from dbus_next.signature import SignatureTree
+
+from mpathd.model.errors import ConfigError
+
+from .errors import STANDARD
+
+log = structlog.get_logger()
+
+DRIVER = "org.freedesktop.DBus"
+DRIVER_PATH = "/org/freedesktop/DBus"
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+
+# Seconds until a call, or all of connecting, counts as failed. The bus answers in less than a millisecond.
+PATIENCE = 5.0
+
+# Bytes of one message. Unmarshalling takes up to 1 us a byte: what one caller can delay us by.
+LONGEST = 64 * 1024
+
+# Frames that are taken before the loop gets its turn again: about 2 ms.
+TURN = 8
+
+# Bytes that may wait for a bus that does not read; more than any burst of signals of 1,000 services.
+BACKLOG = 16 * 1024 * 1024
+
+# dbus-next keeps every signature that it ever met; callers choose them, so the cache is emptied at this many.
+SIGNATURES = 512
+
+FIXED = 16  # bytes of a header before its fields
+LITTLE = ord("l")
+KNOWN_FLAGS = 0x7  # dbus-next refuses flags that it does not know; the specification says ignore them
+
+
+class BusLost(Exception):
+    """The connection is gone, or was refused."""
+
+
+class BusRefusal(Exception):
+    """The bus answered with an error.
+
+    Args:
+        name: the error's name.
+        text: its text.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+
+
+def bus_address(given: str) -> str:
+    """Choose the bus: as given, else as the environment says, else the system bus.
+
+    Args:
+        given: an address from the configuration; may be empty.
+    """
+    return given or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
+
+
+def places(address: str) -> list[str]:
+    """Give the socket names in a bus address, in order; an abstract one begins with a zero character.
+
+    Args:
+        address: as in the D-Bus specification, alternatives separated by semicolons.
+
+    Raises:
+        ConfigError: nothing in it is a Unix socket.
+    """
+    found = []
+    for entry in filter(None, address.split(";")):
+        transport, _, rest = entry.partition(":")
+        options = {key: unquote(value) for key, _, value in (pair.partition("=") for pair in rest.split(","))}
+        if transport == "unix" and "path" in options:
+            found.append(options["path"])
+        elif transport == "unix" and "abstract" in options:
+            found.append("\0" + options["abstract"])
+    if not found:
+        msg = f"bus address {address!r} names no Unix socket"
+        raise ConfigError(msg, f"write it as {SYSTEM_BUS}")
+    return found
+
+
+class Wire:
+    """One connection, from Hello until it is lost.
+
+    Args:
+        sock: connected and authenticated.
+        take: gets every method call and signal, in order, and must not raise.
+    """
+
+    def __init__(self, sock: socket.socket, take: Callable[[Message], None]) -> None:
+        self.unique = ""
+        self._sock = sock
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._serial = 0
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._in = bytearray()
+        self._skip = 0
+        self._out = bytearray()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._gone = asyncio.Event()
+        self._why = ""
+        self._loop.add_reader(sock, self._readable)
+
+    @classmethod
+    async def open(cls, address: str, take: Callable[[Message], None]) -> Wire:
+        """Connect, authenticate and say Hello.
+
+        Args:
+            address: a bus address.
+            take: gets every method call and signal.
+
+        Raises:
+            OSError: no such socket, refused, or it hung up.
+            TimeoutError: no answer.
+            BusLost, BusRefusal: the bus does not want us.
+        """
+        failure: Exception = BusLost("no address")
+        for place in places(address):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(False)
+            wire = None
+            try:
+                sock.connect(place)  # a Unix socket connects at once or not at all: a full backlog is EAGAIN
+                async with asyncio.timeout(PATIENCE):
+                    await _authenticate(sock)
+                    wire = cls(sock, take)
+                    wire.unique = (await wire.ask("Hello"))[0]
+            except (OSError, TimeoutError, BusLost, BusRefusal) as error:
+                failure = error
+                if wire is not None:
+                    wire.close(str(error))
+                sock.close()
+            except BaseException:
+                if wire is not None:
+                    wire.close("interrupted")
+                sock.close()
+                raise
+            else:
+                return wire
+        raise failure
+
+    async def ask(self, member: str, signature: str = "", *args: Any) -> list[Any]:
+        """Call a method of the bus itself and give its results.
+
+        Args:
+            member: the method.
+            signature: types of the arguments.
+            args: the arguments.
+
+        Raises:
+            BusRefusal: the bus answered with an error.
+            BusLost: the connection went.
+            TimeoutError: no answer.
+        """
+        future: asyncio.Future[Message] = self._loop.create_future()
+        serial = self.tell(member, signature, *args)
+        self._waiting[serial] = future
+        try:
+            async with asyncio.timeout(PATIENCE):
+                reply = await future
+        finally:
+            self._waiting.pop(serial, None)
+        if reply.message_type is MessageType.ERROR:
+            raise BusRefusal(reply.error_name, str(reply.body[0]) if reply.body else "")
+        return list(reply.body)
+
+    def tell(self, member: str, signature: str = "", *args: Any) -> int:
+        """Call a method of the bus itself without waiting for its answer; give the call's serial.
+
+        Args:
+            member: the method.
+            signature: types of the arguments.
+            args: the arguments.
+
+        Raises:
+            BusLost: the connection is gone.
+        """
+        return self.send(
+            Message(
+                destination=DRIVER,
+                path=DRIVER_PATH,
+                interface=DRIVER,
+                member=member,
+                signature=signature,
+                body=list(args),
+            )
+        )
+
+    def send(self, message: Message) -> int:
+        """Send a message, at once as far as the socket takes it; give its serial.
+
+        Args:
+            message: anything; what is sent after the connection is gone is dropped.
+
+        Raises:
+            BusLost: only for a call, whose answer could never come.
+        """
+        if self._gone.is_set():
+            if message.message_type is MessageType.METHOD_CALL:
+                raise BusLost(self._why)
+            return 0
+        self._serial = self._serial % 0xFFFFFFFF + 1
+        message.serial = self._serial
+        data = message._marshall()  # noqa: SLF001  # all that dbus-next offers
+        waiting = bool(self._out)
+        self._out += data
+        if not waiting:
+            self._writable()
+        if len(self._out) > BACKLOG:
+            self.close("the bus does not read any more")
+        return self._serial
+
+    async def drained(self) -> None:
+        """Wait until everything is written, or the connection is gone."""
+        await self._empty.wait()
+
+    async def gone(self) -> str:
+        """Wait until the connection is gone and say why."""
+        await self._gone.wait()
+        return self._why
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages still go out."""
+        return not self._gone.is_set()
+
+    def close(self, why: str) -> None:
+        """End the connection; calls that wait for an answer fail.
+
+        Args:
+            why: for those who wait.
+        """
+        if self._gone.is_set():
+            return
+        self._why = why
+        self._gone.set()
+        self._empty.set()
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(BusLost(why))
+
+    def _writable(self) -> None:
+        try:
+            while self._out:
+                sent = self._sock.send(self._out)
+                del self._out[:sent]
+        except BlockingIOError:
+            self._empty.clear()
+            self._loop.add_writer(self._sock, self._writable)
+            return
+        except OSError as error:
+            self.close(f"writing: {error.strerror}")
+            return
+        self._empty.set()
+        self._loop.remove_writer(self._sock)
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(LONGEST)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(f"reading: {error.strerror}")
+            return
+        if not data:
+            self.close("the bus hung up")
+            return
+        self._in += data
+        # Nothing more is read before this is worked off, so a flood waits in the bus and not in our memory.
+        self._loop.remove_reader(self._sock)
+        self._work()
+
+    def _work(self) -> None:
+        for _ in range(TURN):
+            if self._gone.is_set():
+                return
+            if not self._frame():
+                self._loop.add_reader(self._sock, self._readable)
+                return
+        self._loop.call_soon(self._work)
+
+    def _frame(self) -> bool:
+        """Take one frame out of what was read; False when there is no whole one."""
+        if self._skip:
+            dropped = min(self._skip, len(self._in))
+            del self._in[:dropped]
+            self._skip -= dropped
+        if self._skip or len(self._in) < FIXED:
+            return False
+        order: Literal["little", "big"] = "little" if self._in[0] == LITTLE else "big"
+        body = int.from_bytes(self._in[4:8], order)
+        head = FIXED + -(-int.from_bytes(self._in[12:16], order) // 8) * 8
+        whole = head + body <= LONGEST
+        if head > LONGEST:
+            self._skip = head + body
+            log.warning("bus.message_dropped", bytes=head + body)
+            return True
+        size = head + body if whole else head
+        if len(self._in) < size:
+            return False
+        frame = self._in[:size]
+        del self._in[:size]
+        frame[2] &= KNOWN_FLAGS
+        if not whole:
+            self._skip = body
+            frame[4:8] = bytes(4)
+        self._read(bytes(frame), body, whole=whole)
+        return True
+
+    def _read(self, frame: bytes, size: int, *, whole: bool) -> None:
+        if len(SignatureTree._cache) > SIGNATURES:  # noqa: SLF001
+            SignatureTree._cache.clear()  # noqa: SLF001
+        try:
+            message = Unmarshaller(io.BytesIO(frame)).unmarshall()
+        except Exception as error:
+            log.warning("bus.message_unreadable", error=str(error))
+            return
+        match message.message_type:
+            case MessageType.METHOD_RETURN | MessageType.ERROR:
+                future = self._waiting.get(message.reply_serial)
+                if future is not None and not future.done() and message.sender == DRIVER:
+                    future.set_result(message)
+            case MessageType.METHOD_CALL if not whole:
+                text = f"the message has {size} bytes of arguments\n  at most {LONGEST} are taken"
+                self.send(Message.new_error(message, STANDARD + "LimitsExceeded", text))
+            case _:
+                self._take(message)
+
+
+async def _authenticate(sock: socket.socket) -> None:
+    """Prove by the socket's credentials who we are (mechanism EXTERNAL).
+
+    No number is sent: the bus takes the one that the kernel tells it, which is right in user namespaces too.
+
+    Args:
+        sock: just connected.
+    """
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, b"\0AUTH EXTERNAL\r\nDATA\r\n")
+    answer = b""
+    while b"\r\nOK " not in b"\r\n" + answer or not answer.endswith(b"\r\n"):
+        data = await loop.sock_recv(sock, 512)
+        answer += data
+        if not data or len(answer) > 4096:
+            raise BusLost("the bus hung up before it said who we are")
+        if answer.startswith((b"REJECTED", b"ERROR")) or b"\r\nREJECTED" in answer:
+            raise BusLost("the bus does not know us (EXTERNAL was rejected)")
+    await loop.sock_sendall(sock, b"BEGIN\r\n")
