@@ -9,7 +9,6 @@ from .numbers import Numbers
 from .words import Address, MptcpMode
 
 
-
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """The settings of one service, all decided.

@@ -53,19 +53,20 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route.
+    """A unicast route, or a throw.
 
     Args:
         family: its address family.
         table: the table that holds it.
         destination: prefix; Family.any for a default.
-        hops: one or more ways.
+        hops: one or more ways; none for a throw.
         metric: lower wins; 0 is IPv4's default, 1024 IPv6's.
         source: the address that an unbound socket gets.
         link_scope: IPv4's scope link (the destination is on the link).
         tos: type of service key, nearly always 0.
         preference: IPv6 router preference (RFC 4191), 0 medium, 1 high, 3 low.
         metrics: RTA_METRICS as the kernel's own bytes (mtu, hoplimit ...).
+        throw: go on with the next rule, as if this table had nothing for the destination.
         protocol: who made it; never part of the comparison, since ours all have one.
     """
 
@@ -79,6 +80,7 @@ class Route:
     tos: int = 0
     preference: int = 0
     metrics: bytes = b""
+    throw: bool = False
     protocol: int = field(default=109, compare=False)
 
     @property
@@ -98,7 +100,8 @@ class Route:
 
     def words(self) -> str:
         """The route as `ip route add` wants it, without family."""
-        out = "default" if self.is_default else self.destination
+        out = "throw " if self.throw else ""
+        out += "default" if self.is_default else self.destination
         if self.tos:
             out += f" tos {self.tos}"
         if len(self.hops) == 1:

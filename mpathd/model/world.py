@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .routing import KernelState, Route, Rule
-from .words import Address, Family, Prefix, Technology
+from .words import Address, Family, Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ class Link:
         index: the kernel's number.
         name: the name of today.
         mac: hardware address, empty on links that have none.
-        technology: what it is made of.
+        hardware: the kernel's ARPHRD number (1 Ethernet, 772 loopback, 65534 none ...).
         kind: the kernel's kind of virtual device ("veth", "vlan", "tun"), empty for hardware.
+        devtype: the driver's own word for hardware ("wlan", "wwan", "bluetooth", "gadget"), or empty.
         up: set up by somebody (IFF_UP).
         carrier: the far end is there (IFF_LOWER_UP and operationally up).
         loopback: it is lo.
@@ -70,8 +71,9 @@ class Link:
     index: int
     name: str
     mac: bytes = b""
-    technology: Technology = Technology.ETHERNET
+    hardware: int = 1
     kind: str = ""
+    devtype: str = ""
     up: bool = True
     carrier: bool = True
     loopback: bool = False
@@ -128,7 +130,6 @@ class World:
         uncopied: those of main that cannot be expressed here.
         gateways: by link index, what sources other than main say.
         rules: rules that are not ours.
-        foreign: routes of others in tables above 255, which may be ours by number.
         have: what is ours in the kernel now.
         rp_filter_all: net.ipv4.conf.all.rp_filter; the kernel takes the greater of it and the link's.
         next_expiry: seconds until the first route of main runs out, None if none does.
@@ -139,7 +140,6 @@ class World:
     uncopied: tuple[Uncopied, ...] = ()
     gateways: Mapping[int, tuple[Gateway, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    foreign: tuple[Route, ...] = ()
     have: KernelState = KernelState()
     rp_filter_all: int = 0
     next_expiry: float | None = None

@@ -1,0 +1,5 @@
+"""`python -m mpathd` is mpathd."""
+
+from .app import main
+
+main()

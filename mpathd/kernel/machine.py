@@ -1,0 +1,83 @@
+"""All hands together: one look, one write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from ..model.errors import Refusal
+from ..model.routing import Step
+from ..model.world import Link, World
+from . import device, sysctl
+from .rtnetlink import Hand, Watch
+
+# Programs that are known to remove or rewrite rules and routes of others.
+MEDDLERS = {"systemd-networkd", "NetworkManager", "connmand", "dhcpcd", "netifd", "keepalived", "firewalld"}
+
+
+class Machine:
+    """The kernel of this network namespace."""
+
+    def __init__(self) -> None:
+        self._rtnetlink = Hand()
+        self.watch = Watch(self._rtnetlink.port)
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self.watch.close()
+        self._rtnetlink.close()
+
+    def look(self, protocol: int) -> World:
+        """Read everything that decisions need.
+
+        Args:
+            protocol: what marks routes and rules as ours.
+        """
+        world = self._rtnetlink.look(protocol)
+        links = {index: _with_devtype(link) for index, link in world.links.items()}
+        return replace(world, links=links, rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"))
+
+    def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+        """Write steps: what was done, and what was refused and why.
+
+        Args:
+            steps: in their order.
+        """
+        report = self._rtnetlink.apply(steps)
+        return report.done, report.refused
+
+    @staticmethod
+    def suspects() -> tuple[str, ...]:
+        """Name the running programs of this network namespace that are known to meddle."""
+        mine = _namespace("self")
+        found = set()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    name = Path((entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")).name
+                except OSError:
+                    continue
+                if name in MEDDLERS and _namespace(entry.name) == mine:
+                    found.add(name)
+        return tuple(sorted(found))
+
+
+def _namespace(process: str) -> int:
+    try:
+        return (Path("/proc") / process / "ns/net").stat().st_ino
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _devtype(index: int, name: str) -> str:  # noqa: ARG001 - the index tells a device from its successor
+    return device.devtype(name)
+
+
+def _with_devtype(link: Link) -> Link:
+    if link.kind or link.loopback:  # virtual devices say what they are over rtnetlink
+        return link
+    kind = _devtype(link.index, link.name)
+    return replace(link, devtype=kind) if kind else link

@@ -1,0 +1,163 @@
+"""Look at links, addresses, routes and rules, and write steps."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ...model.errors import Refusal
+from ...model.numbers import MAIN
+from ...model.routing import Hop, KernelState, Route, Rule, Step, Verb
+from ...model.words import Family
+from ...model.world import Link, LinkAddress, Uncopied, World
+from . import decode, encode, nexthop
+from .socket import Netlink
+from .wire import GETADDR, GETLINK, GETNEXTHOP, GETROUTE, GETRULE, U32, attribute
+
+SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS in IFLA_EXT_MASK: counters would make every link message differ
+
+# Answers that mean "it is as you want": gone already, or there already. The next look tells if not.
+DONE = {Verb.DELETE: {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}, Verb.ADD: set()}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of steps.
+
+    Args:
+        done: those that the kernel took.
+        refused: those that it did not, with its reason.
+    """
+
+    done: tuple[Step, ...]
+    refused: tuple[tuple[Step, Refusal], ...]
+
+
+class Hand:
+    """The rtnetlink hand."""
+
+    def __init__(self) -> None:
+        self._netlink = Netlink()
+        self._memo: dict[bytes, object] = {}
+        self._fresh: dict[bytes, object] = {}
+        self._nexthops: Mapping[int, tuple[Hop, ...]] | None = None
+
+    @property
+    def port(self) -> int:
+        """Netlink port of the writes, by which their echoes are known."""
+        return self._netlink.port
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._netlink.close()
+
+    def look(self, protocol: int) -> World:
+        """Read everything, whole.
+
+        Args:
+            protocol: what marks routes and rules as ours.
+        """
+        self._fresh = {}
+        self._nexthops = None
+        links = self._links()
+        main: list[Route] = []
+        uncopied: list[Uncopied] = []
+        ours: list[Route] = []
+        rules: list[Rule] = []
+        foreign: list[Rule] = []
+        expiry: float | None = None
+        for family in Family:
+            for plain in self._routes(family, table=MAIN, protocol=0):
+                found = self._expanded(plain) if plain.nexthop else plain
+                if found.route is None or found.route.table != MAIN or found.route.protocol == protocol:
+                    continue
+                if found.expires is not None:
+                    if found.expires <= 0:  # run out; the kernel takes it away at its next clean-up
+                        continue
+                    expiry = min(expiry or found.expires, found.expires)
+                if found.why_not:
+                    why = f"attribute {found.why_not}"
+                    uncopied.append(Uncopied(family, found.indexes, found.destination, why))
+                elif found.route.hops and not found.route.throw:
+                    main.append(found.route)
+            for found in self._routes(family, table=0, protocol=protocol):
+                if found.route is not None and found.route.protocol == protocol:
+                    ours.append(found.route)
+            for rule in self._rules(family):
+                (rules if rule.protocol == protocol else foreign).append(rule)
+        self._memo = self._fresh
+        return World(
+            links=links,
+            main=tuple(self._named(links, route) for route in main),
+            uncopied=tuple(uncopied),
+            rules=tuple(foreign),
+            have=KernelState(frozenset(self._named(links, route) for route in ours), frozenset(rules)),
+            next_expiry=expiry,
+        )
+
+    def apply(self, steps: Sequence[Step]) -> Report:
+        """Write steps in their order; all are tried.
+
+        Args:
+            steps: what to write.
+        """
+        done: list[Step] = []
+        refused: list[tuple[Step, Refusal]] = []
+        answers = self._netlink.request([encode.step(step, 0) for step in steps])
+        for step, (number, text) in zip(steps, answers, strict=True):
+            if not number or number in DONE.get(step.verb, ()):
+                done.append(step)
+            else:
+                refused.append((step, Refusal(str(step), number, text)))
+        return Report(tuple(done), tuple(refused))
+
+    def _decoded(self, raw: bytes, how: Callable[[bytes, int, int], T]) -> T:
+        # Nearly every object is byte for byte what it was at the last look, and decoding is pure: the same
+        # bytes give the same value. Only what this look saw is kept for the next.
+        value = self._memo.get(raw)
+        if value is None:
+            value = how(raw, 0, len(raw))
+        self._fresh[raw] = value
+        return value  # type: ignore[return-value]
+
+    def _links(self) -> dict[int, Link]:
+        body = bytes(16) + attribute(29, U32.pack(SKIP_STATS))
+        links = [self._decoded(raw, decode.link) for raw in self._netlink.dump(GETLINK, body)]
+        addresses: dict[int, list[LinkAddress]] = {}
+        for family in Family:
+            for raw in self._netlink.dump(GETADDR, bytes((family,)) + bytes(7)):
+                index, address = self._decoded(raw, decode.link_address)
+                addresses.setdefault(index, []).append(address)
+        return {
+            link.index: replace(link, addresses=tuple(addresses[link.index])) if link.index in addresses else link
+            for link in links
+        }
+
+    def _routes(self, family: Family, *, table: int, protocol: int) -> list[decode.Found]:
+        body = decode.RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
+        return [self._decoded(raw, decode.route) for raw in self._netlink.dump(GETROUTE, body)]
+
+    def _rules(self, family: Family) -> list[Rule]:
+        return [self._decoded(raw, decode.rule) for raw in self._netlink.dump(GETRULE, bytes((family,)) + bytes(11))]
+
+    def _expanded(self, found: decode.Found) -> decode.Found:
+        """Spell out a route that names a nexthop object."""
+        if self._nexthops is None:
+            self._nexthops = nexthop.decode(self._netlink.dump(GETNEXTHOP, bytes(8)))
+        hops = self._nexthops.get(found.nexthop, ())
+        if found.route is None or not hops:
+            return decode.Found(None)
+        indexes = tuple(hop.index for hop in hops)
+        return replace(found, route=replace(found.route, hops=hops), indexes=indexes)
+
+    @staticmethod
+    def _named(links: dict[int, Link], route: Route) -> Route:
+        def named(hop: Hop) -> Hop:
+            link = links.get(hop.index)
+            return replace(hop, dev=link.name) if link and link.name != hop.dev else hop
+
+        return replace(route, hops=tuple(named(hop) for hop in route.hops))

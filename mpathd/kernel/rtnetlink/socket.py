@@ -1,0 +1,159 @@
+"""A blocking netlink socket: dumps, and pipelined requests of which every answer is checked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Sequence
+
+from .wire import (
+    F_ACK_TLVS,
+    F_CAPPED,
+    F_DUMP,
+    F_DUMP_INTR,
+    HEADER,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    S32,
+    attributes,
+    message,
+    messages,
+)
+
+SOL_NETLINK = 270
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python 3.11's socket module lacks it
+NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 1, 10, 11, 12
+RECEIVE = 256 * 1024  # bytes at a time; the kernel fills at most 32 KiB of a dump into one datagram
+BUFFER = 4 * 1024 * 1024  # of the socket; SO_RCVBUFFORCE needs CAP_NET_ADMIN, which the daemon has
+BATCH = 100  # requests in one sendmsg: their answers fit the default buffer, should BUFFER be refused
+TRIES = 10  # of a dump that another writer interrupted; then the last one is taken, an event is under way
+
+# A dump in a family that the kernel was built or booted without, or of a table that is not there, is empty.
+EMPTY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT, errno.EPFNOSUPPORT}
+
+
+class Interrupted(Exception):
+    """The kernel's lists changed while they were dumped."""
+
+
+def bound(groups: Sequence[int] = ()) -> socket.socket:
+    """Open a rtnetlink socket.
+
+    Args:
+        groups: multicast groups to join; one that this kernel lacks is passed over.
+    """
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+        try:
+            sock.setsockopt(SOL_NETLINK, option, 1)
+        except OSError:  # before 4.3, 4.12, 4.20: longer answers, no texts, unfiltered dumps; all handled
+            continue
+    sock.bind((0, 0))
+    for group in groups:
+        try:
+            sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        except OSError:
+            continue
+    return sock
+
+
+class Netlink:
+    """One request socket."""
+
+    def __init__(self) -> None:
+        self._sock = bound()
+        self._sequence = 0
+        self.port: int = self._sock.getsockname()[0]
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._sock.close()
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """Ask for a whole list and return its messages' bodies.
+
+        Args:
+            kind: the GET message.
+            body: family header, with a filter where the kernel takes one.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        out: list[bytes] = []
+        for _ in range(TRIES):
+            out = []
+            try:
+                out.extend(self._dump(kind, body))
+            except Interrupted:
+                continue
+            return out
+        return out
+
+    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        self._sequence += 1
+        self._sock.send(message(kind, F_DUMP, self._sequence, body))
+        interrupted = False
+        while True:
+            data = self._sock.recv(RECEIVE)
+            for what, flags, sequence, _, at, end in messages(data):
+                if sequence != self._sequence:
+                    continue
+                interrupted = interrupted or bool(flags & F_DUMP_INTR)
+                if what == NLMSG_DONE:
+                    number = -S32.unpack_from(data, at)[0] if end - at >= 4 else 0
+                    if number and number not in EMPTY:
+                        raise OSError(number, os.strerror(number))
+                    if interrupted:
+                        raise Interrupted
+                    return
+                if what == NLMSG_ERROR:
+                    number = -S32.unpack_from(data, at)[0]
+                    if number in EMPTY:
+                        return
+                    raise OSError(number, os.strerror(number))
+                yield data[at:end]
+
+    def request(self, requests: Sequence[bytes]) -> list[tuple[int, str]]:
+        """Send requests back to back and give the answer of each: errno (0 is done) and the kernel's words.
+
+        Args:
+            requests: messages with F_ACK; their sequence numbers are set here.
+        """
+        out: list[tuple[int, str]] = []
+        for start in range(0, len(requests), BATCH):
+            out.extend(self._batch(requests[start : start + BATCH]))
+        return out
+
+    def _batch(self, requests: Sequence[bytes]) -> list[tuple[int, str]]:
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        joined = bytearray()
+        for offset, request in enumerate(requests):
+            length, kind, flags, _, _ = HEADER.unpack_from(request)
+            joined += HEADER.pack(length, kind, flags, first + offset, 0) + request[16:]
+        self._sock.send(joined)
+        answers: dict[int, tuple[int, str]] = {}
+        while len(answers) < len(requests):
+            data = self._sock.recv(RECEIVE)
+            for what, flags, sequence, _, at, end in messages(data):
+                if what == NLMSG_ERROR and first <= sequence <= self._sequence:
+                    answers[sequence] = _answer(data, flags, at, end)
+        return [answers[first + offset] for offset in range(len(requests))]
+
+
+def _answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:
+    number = -S32.unpack_from(data, at)[0]
+    if not number:
+        return 0, ""
+    text = os.strerror(number)
+    if flags & F_ACK_TLVS:
+        length = 16 if flags & F_CAPPED else HEADER.unpack_from(data, at + 4)[0]
+        got = attributes(data, at + 4 + ((length + 3) & ~3), end)
+        if 1 in got:  # NLMSGERR_ATTR_MSG
+            text += f" ({got[1].rstrip(bytes(1)).decode(errors='replace')})"
+    return number, text

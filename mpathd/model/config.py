@@ -1,0 +1,30 @@
+"""The configuration file, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What mpathd.conf says, with defaults where it says nothing.
+
+    Args:
+        policy: what it says about routing.
+        group: the group whose members may change settings over D-Bus.
+        address: D-Bus address; empty means DBUS_SYSTEM_BUS_ADDRESS, else the system bus.
+        level: least log level that is written.
+        format: "auto" (people on a terminal, JSON elsewhere), "text" or "json".
+        keep: leave routes and rules in place at stop.
+        path: the file, empty if there was none.
+    """
+
+    policy: Policy = Policy()
+    group: str = "netdev"
+    address: str = ""
+    level: str = "info"
+    format: str = "auto"
+    keep: bool = False
+    path: str = ""

@@ -1,0 +1,220 @@
+"""Text of mpathd.conf to a Config; every trouble names file, line, what was given and what was expected."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from ..model.config import Config
+from ..model.errors import ConfigError
+from ..model.numbers import Numbers
+from ..model.policy import Policy, ServiceSettings
+from ..model.settings import SETTINGS
+from ..model.words import Address, MptcpMode
+
+ON_LINK = "on-link"
+SOURCES = ("static", "main", "networkd", "dhclient")
+PRIORITY_LAST = 32766 - 5000  # our priorities end 5,000 after their base, before main's 32766
+
+Check = Callable[[object], object]
+
+
+class Unfit(Exception):
+    """A value that does not fit; its text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the file.
+
+    Args:
+        section, name: where it stands.
+        check: value to the right type, or Unfit.
+        help: what it does.
+    """
+
+    section: str
+    name: str
+    check: Check
+    help: str
+
+
+def _boolean(value: object) -> object:
+    if not isinstance(value, bool):
+        raise Unfit("expected true or false")
+    return value
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit("expected a text in quotes")
+    return value
+
+
+def _texts(value: object) -> object:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise Unfit('expected a list of texts, for example ["eth*", "wwan0"]')
+    return tuple(value)
+
+
+def _among(*choices: str) -> Check:
+    def check(value: object) -> object:
+        if value not in choices:
+            raise Unfit(f"expected one of: {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _between(low: int, high: int) -> Check:
+    def check(value: object) -> object:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise Unfit(f"expected a number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _sources(value: object) -> object:
+    names = _texts(value)
+    if not isinstance(names, tuple) or any(name not in SOURCES for name in names) or len(set(names)) != len(names):
+        raise Unfit(f"expected some of these, each once: {', '.join(SOURCES)}")
+    return names
+
+
+def _address(text: object) -> Address | None:
+    if text == ON_LINK:
+        return None
+    try:
+        return Address(str(ipaddress.ip_address(text if isinstance(text, str) else "")))
+    except ValueError:
+        raise Unfit(f'{text!r} is no address; expected for example "10.1.0.1", "fe80::1" or "{ON_LINK}"') from None
+
+
+def _static(value: object) -> object:
+    if not isinstance(value, dict):
+        raise Unfit('expected gateways by interface or service, for example { eth1 = "10.1.0.1" }')
+    out = {}
+    for name, given in value.items():
+        out[name] = tuple(_address(item) for item in (given if isinstance(given, list) else [given]))
+    return out
+
+
+def _mask(value: object) -> object:
+    number = _between(1, 0x7FFFFFFF)(value)
+    if not isinstance(number, int) or number & 0xFFFF or (number >> 16) & ((number >> 16) + 1):
+        raise Unfit("expected bits 16 and up without a gap, for example 0x7fff0000")
+    return number
+
+
+def _ids(value: object) -> object:
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(n, int) and 1 <= n <= 255 for n in value):
+        raise Unfit("expected first and last id from 1 to 255, for example [200, 254]")
+    return tuple(value)
+
+
+KEYS = (
+    Key("uplinks", "include", _texts, "which interfaces may be services; empty means all"),
+    Key("uplinks", "exclude", _texts, "which interfaces are never services"),
+    Key("uplinks", "allow_borrowed", _boolean, "route a service although main's default borrows its address"),
+    *(
+        Key("defaults", s.field, _boolean if s.signature == "b" else _among(*s.choices), s.help)
+        for s in SETTINGS
+        if s.conf
+    ),
+    Key("numbers", "protocol", _between(5, 255), "protocol of our routes and rules"),
+    Key("numbers", "mark_base", _between(1 << 16, 0x7FFFFFFF), "mark of the first session"),
+    Key("numbers", "mark_mask", _mask, "bits of a mark that are ours"),
+    Key("numbers", "table_base", _between(255, 60000), "added to an interface's index to make its table"),
+    Key("numbers", "priority_base", _between(1, PRIORITY_LAST), "priority of our first rule"),
+    Key("numbers", "endpoint_ids", _ids, "first and last MPTCP endpoint id that is ours"),
+    Key("sources", "order", _sources, "where gateways are learned, most trusted first"),
+    Key("sources", "static", _static, "gateways that nobody else knows"),
+    Key("dbus", "group", _text, "group whose members may change settings"),
+    Key("dbus", "address", _text, "D-Bus address instead of the system bus"),
+    Key("log", "level", _among("debug", "info", "warning", "error"), "least level that is written"),
+    Key("log", "format", _among("auto", "text", "json"), "auto: people on a terminal, JSON elsewhere"),
+    Key("stop", "keep", _boolean, "leave routes and rules in place at stop"),
+)
+
+BY_PLACE = {(key.section, key.name): key for key in KEYS}
+POLICY_NAMES = {"include": "include", "exclude": "exclude", "order": "source_order", "static": "static"}
+
+
+def _sets(line: str, word: str) -> bool:
+    return bool(re.match(rf"\s*\"?{re.escape(word)}\"?\s*[.=]", line))
+
+
+def _line(text: str, section: str, name: str = "") -> int:
+    """The line where a key or section stands; 0 if it is written in another way."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if heading := re.match(r"\s*\[\s*([\w.\"-]+)\s*\]", line):
+            inside = heading[1].strip('"').split(".")[0] == section
+            if inside and (not name or heading[1].endswith(f".{name}")):
+                return number
+        elif (name and inside and _sets(line, name)) or _sets(line, section):
+            return number
+    return 0
+
+
+def _wrong(path: str, line: int, text: str, hint: str) -> ConfigError:
+    return ConfigError(f"{path}:{line}: {text}" if line else f"{path}: {text}", hint)
+
+
+def parse(text: str, path: str) -> Config:
+    """Read a configuration.
+
+    Args:
+        text: the file's text.
+        path: its name, for errors.
+
+    Raises:
+        ConfigError: it is not TOML, or a key or value does not fit.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line = int(found[1]) if found else 0
+        raise _wrong(path, line, str(error), "the file is TOML: [section], then key = value") from None
+    values: dict[tuple[str, str], object] = {}
+    for section, content in data.items():
+        known = [key.name for key in KEYS if key.section == section]
+        if not known or not isinstance(content, Mapping):
+            sections = ", ".join(dict.fromkeys(f"[{key.section}]" for key in KEYS))
+            raise _wrong(path, _line(text, section), f"no section [{section}]", f"sections: {sections}")
+        for name, value in content.items():
+            key = BY_PLACE.get((section, name))
+            line = _line(text, section, name)
+            if key is None:
+                raise _wrong(path, line, f"no key '{name}' in [{section}]", f"keys: {', '.join(known)}")
+            try:
+                values[section, name] = key.check(value)
+            except Unfit as unfit:
+                raise _wrong(path, line, f"{name} = {value!r} does not fit", str(unfit)) from None
+    return _build(values, path)
+
+
+def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
+    def section(name: str) -> dict[str, object]:
+        return {key: value for (where, key), value in values.items() if where == name}
+
+    numbers = section("numbers")
+    chosen = section("defaults")
+    if "mpath_tcp_link" in chosen:
+        chosen["mpath_tcp_link"] = MptcpMode(str(chosen["mpath_tcp_link"]))
+    sources = {POLICY_NAMES[key]: value for key, value in section("sources").items()}
+    # ServiceSettings, Numbers and Policy take what their keys' checks made; the table above is the contract.
+    policy = Policy(
+        defaults=ServiceSettings(**chosen),  # type: ignore[arg-type]
+        numbers=Numbers(**numbers),  # type: ignore[arg-type]
+        **section("uplinks"),  # type: ignore[arg-type]
+        **sources,  # type: ignore[arg-type]
+    )
+    rest = {**section("dbus"), **section("log"), **section("stop")}
+    known = {field.name for field in fields(Config)}
+    return replace(Config(policy=policy, path=path), **{k: v for k, v in rest.items() if k in known})  # type: ignore[arg-type]

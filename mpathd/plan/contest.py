@@ -1,0 +1,92 @@
+"""Whether another program undoes our writes again and again, and how long to wait before the next try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..model.routing import KernelState, Step, Verb
+from ..model.view import Finding
+from ..model.words import Severity
+
+WINDOW = 60.0  # seconds that an undoing is remembered
+PATIENCE = 5  # undoings within the window that are healed at once
+LONGEST = 30.0  # seconds between two tries at most
+SHOWN = 3  # objects that the finding names
+
+
+def undone(step: Step, wanted: KernelState) -> bool:
+    """Tell whether a step repeats what was right after the last pass.
+
+    Args:
+        step: what is due now.
+        wanted: what the last pass had made true.
+    """
+    there = step.what in wanted.routes or step.what in wanted.rules
+    return not there if step.verb is Verb.DELETE else there
+
+
+@dataclass(slots=True)
+class Contest:
+    """A memory of what was undone, by object. Time is an argument."""
+
+    _times: dict[Step, list[float]] = field(default_factory=dict)
+    _next: dict[Step, float] = field(default_factory=dict)
+
+    def judge(self, steps: Iterable[Step], wanted: KernelState, now: float) -> tuple[tuple[Step, ...], float | None]:
+        """Give the steps that may go now, and in how many seconds the first of the others may.
+
+        Args:
+            steps: what is due.
+            wanted: what the last pass had made true.
+            now: seconds on a clock that never jumps.
+        """
+        go: list[Step] = []
+        first: float | None = None
+        for step in steps:
+            if not undone(step, wanted) and step not in self._next:
+                go.append(step)
+                continue
+            if (ready := self._next.get(step, 0.0)) > now:
+                first = min(first if first is not None else ready, ready)
+                continue
+            times = [t for t in self._times.get(step, []) if now - t < WINDOW]
+            times.append(now)
+            self._times[step] = times
+            if len(times) > PATIENCE:
+                self._next[step] = now + min(LONGEST, 2.0 ** (len(times) - PATIENCE - 1))
+            go.append(step)
+        return tuple(go), None if first is None else first - now
+
+    def settle(self, now: float) -> None:
+        """Forget what has been left alone for a while.
+
+        Args:
+            now: seconds on the same clock.
+        """
+        for step, times in list(self._times.items()):
+            if now - times[-1] > WINDOW:
+                del self._times[step]
+                self._next.pop(step, None)
+
+    @property
+    def next_settle(self) -> float | None:
+        """When the first contested object may be forgotten, None if none is contested."""
+        return min((self._times[step][-1] + WINDOW for step in self._next), default=None)
+
+    def findings(self, suspects: Iterable[str]) -> tuple[Finding, ...]:
+        """Say what is fought over.
+
+        Args:
+            suspects: programs that are known to do such things and run here.
+        """
+        if not self._next:
+            return ()
+        objects = sorted(str(step) for step in self._next)
+        names = "; ".join(objects[:SHOWN]) + (f"; and {len(objects) - SHOWN} more" if len(objects) > SHOWN else "")
+        who = ", ".join(suspects) or "a program that mpathd does not know"
+        cure = "stop it from managing rules and routes that are not its own"
+        if "systemd-networkd" in who:
+            cure = "install mpathd's drop-in for networkd.conf (ManageForeignRoutingPolicyRules=no)"
+        text = f"another program undoes what mpathd writes ({names}); suspect: {who}; repairs are slowed down"
+        return (Finding("contested", Severity.HIGH, text, cure),)

@@ -1,0 +1,168 @@
+"""From what is there and what is wished for to what should be in the kernel, and what to show.
+
+Rule 1: every decision about a service's rules is made in this file. The four rules of an address, and why they stand
+in this order, are in CONTRACT.md section 2 and docs/decisions/001-ends-are-rules.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..model.numbers import MAIN, SERVICE_END, SERVICE_MAIN, SERVICE_OWN, SERVICE_TABLE, SPLIT, Numbers
+from ..model.policy import Policy
+from ..model.routing import Action, KernelState, Route, Rule
+from ..model.view import Desired, Finding, Service, View
+from ..model.words import Family, Prefix, Technology, host
+from ..model.world import LinkAddress, World
+from .findings import Scene, findings
+from .membership import Member, members
+from .naming import mac_text, technology
+from .tables import Main, best_default, chosen_sources, routes, sort_main
+
+TECHNOLOGIES = tuple(Technology)  # in order of preference
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a service is routed in a family, and because of what.
+
+    Args:
+        routed: its rules are in force.
+        because: one clause for people.
+    """
+
+    routed: bool
+    because: str
+
+
+def service_rules(numbers: Numbers, table: int, source: Prefix, family: Family) -> tuple[Rule, ...]:
+    """Give the four rules of an address, in their order.
+
+    Args:
+        numbers: protocol and priorities.
+        table: the service's table.
+        source: the address as a prefix.
+        family: its family.
+    """
+    own, main, whole, end = (numbers.priority(n) for n in (SERVICE_OWN, SERVICE_MAIN, SERVICE_TABLE, SERVICE_END))
+    ours = numbers.protocol
+    return (
+        Rule(family, own, source, table, suppress=0, protocol=ours),
+        Rule(family, main, source, MAIN, suppress=SPLIT[family], protocol=ours),
+        Rule(family, whole, source, table, protocol=ours),
+        Rule(family, end, source, action=Action.UNREACHABLE, protocol=ours),
+    )
+
+
+def _verdict(member: Member, family: Family, world: World, policy: Policy) -> Verdict:
+    if not member.settings.multipath_routing:
+        return Verdict(routed=False, because="MultipathRouting is off")
+    if not member.settings.autoconnect:
+        return Verdict(routed=False, because="AutoConnect is off")
+    if not member.addresses(family):
+        return Verdict(routed=False, because=f"no {family.label} address")
+    for uncopied in world.uncopied:
+        if uncopied.family is family and member.link.index in uncopied.indexes:
+            because = f"main's route {uncopied.destination} by it cannot be copied ({uncopied.why})"
+            return Verdict(routed=False, because=because)
+    borrower = _borrower(member, family, world)
+    if borrower and not policy.allow_borrowed:
+        return Verdict(routed=False, because=f"{borrower} sends main's default traffic with its address")
+    if any(member.uplink(f) for f in Family):
+        way = next((g for g in member.gateways if g.family is family), None)
+        if way is not None:
+            return Verdict(routed=True, because=f"gateway {way.address or 'on the link'} ({way.source})")
+        if member.link.point_to_point:
+            return Verdict(routed=True, because="point-to-point")
+        return Verdict(routed=True, because=f"no {family.label} gateway: its {family.label} traffic hears unreachable")
+    if member.ruled:
+        # Law 1: as long as the address is here, its traffic leaves by this link or not at all. That the service
+        # was an uplink once is written in the kernel: its rules are there.
+        why = "no carrier" if not member.link.carrier else "no gateway at present"
+        return Verdict(routed=True, because=f"{why}: its traffic hears unreachable")
+    if not member.link.carrier:
+        return Verdict(routed=False, because="no carrier")
+    if not any(g.family is family for g in member.gateways):
+        return Verdict(routed=False, because=f"no gateway known (asked: {', '.join(policy.source_order)})")
+    return Verdict(routed=False, because="its address is still being checked")
+
+
+def _borrower(member: Member, family: Family, world: World) -> str:
+    """The device that sends main's default traffic with this service's address, empty if none does."""
+    best = best_default(world, family)
+    if best is None or any(hop.index == member.link.index for hop in best.hops):
+        return ""
+    if not chosen_sources(world, best) & {a.address for a in member.addresses(family)}:
+        return ""
+    return best.hops[0].dev or f"interface {best.hops[0].index}"
+
+
+def _service(member: Member, verdicts: dict[Family, Verdict]) -> Service:
+    routed = [family for family, verdict in verdicts.items() if verdict.routed]
+    if len(routed) == len(Family) or len({v.because for v in verdicts.values()}) == 1:
+        texts = dict.fromkeys(verdict.because for verdict in verdicts.values())
+    elif routed:
+        texts = {verdicts[family].because: None for family in routed}
+    else:
+        reasons = [v.because for f, v in verdicts.items() if member.addresses(f)]
+        texts = dict.fromkeys(reasons or ["no address"])
+    return Service(
+        id=member.id,
+        name=technology(member.link).title,
+        technology=technology(member.link),
+        state=member.state,
+        index=member.link.index,
+        interface=member.link.name,
+        mac=mac_text(member.link.mac),
+        mtu=member.link.mtu,
+        table=member.table,
+        settings=member.settings,
+        routed=bool(routed),
+        because="; ".join(texts),
+        addresses=tuple(a for family in Family for a in member.addresses(family)),
+        gateways=member.gateways,
+    )
+
+
+def _order(member: Member) -> tuple[bool, int, int]:
+    return (not member.state.connected, TECHNOLOGIES.index(technology(member.link)), member.link.index)
+
+
+def _claims(
+    found: tuple[Member, ...], verdicts: dict[str, dict[Family, Verdict]]
+) -> Iterator[tuple[Member, LinkAddress]]:
+    """Each routed address, once: of two links with one address the first in order has it."""
+    taken: set[str] = set()
+    for member in found:
+        for family in Family:
+            if not verdicts[member.id][family].routed:
+                continue
+            for address in member.addresses(family):
+                if address.address not in taken:
+                    taken.add(address.address)
+                    yield member, address
+
+
+def desire(world: World, policy: Policy) -> Desired:
+    """Decide what should be in the kernel and what to show.
+
+    Args:
+        world: what was found.
+        policy: what is wished for.
+    """
+    numbers = policy.numbers
+    main: Main = sort_main(world)
+    found = tuple(sorted(members(world, policy), key=_order))
+    verdicts = {m.id: {family: _verdict(m, family, world, policy) for family in Family} for m in found}
+    wanted: set[Route] = set()
+    rules: set[Rule] = set()
+    for member in found:
+        for family in Family:
+            if verdicts[member.id][family].routed:
+                wanted.update(routes(member, family, main, numbers.protocol))
+    for member, address in _claims(found, verdicts):
+        rules.update(service_rules(numbers, member.table, host(address.address), address.family))
+    services = tuple(_service(member, verdicts[member.id]) for member in found)
+    troubles: tuple[Finding, ...] = findings(Scene(world, policy, found, services))
+    return Desired(KernelState(frozenset(wanted), frozenset(rules)), View(services, troubles))

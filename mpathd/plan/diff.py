@@ -1,0 +1,100 @@
+"""From what should be ours in the kernel and what is, to the writes that are missing, in order.
+
+Rule 1: the order of kernel writes is decided here and nowhere else. A table is filled before a rule points at it, and
+both leave last; within an address the rules come in their own order, since each prefix of the four is safe: own
+specifics, then main's, then the table, then the end; and they go in the opposite order.
+Law: apply(diff(w, h), h) == w, and diff(w, w) == ().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from ..model.routing import KernelState, Route, Rule, Step, Verb
+
+
+class Phase(IntEnum):
+    """When a step is due."""
+
+    ROUTE_ADD = 0
+    RULE_ADD = 1
+    RULE_DELETE = 2
+    ROUTE_DELETE = 3
+
+
+def phase(step: Step) -> Phase:
+    """Tell when a step is due.
+
+    Args:
+        step: the step.
+    """
+    gone = step.verb is Verb.DELETE
+    if isinstance(step.what, Route):
+        return Phase.ROUTE_DELETE if gone else Phase.ROUTE_ADD
+    return Phase.RULE_DELETE if gone else Phase.RULE_ADD
+
+
+def _order(step: Step) -> tuple[object, ...]:
+    what, due = step.what, phase(step)
+    if isinstance(what, Route):
+        # The kernel takes a gateway only when a route on the link leads to it; and gives no way back, so the
+        # default leaves first. Specifics and throws stand before the default that would overtake them.
+        late = (what.is_default, not what.on_link, what.throw)
+        keyed = (what.table, what.family, late if due is Phase.ROUTE_ADD else tuple(not x for x in late))
+        return (due, *keyed, what.destination, what.metric, what.tos)
+    priority = what.priority if due is Phase.RULE_ADD else -what.priority
+    return (due, what.family, what.source or "", what.mark, priority, what.table)
+
+
+def diff(want: KernelState, have: KernelState, foreign: Iterable[Rule] = ()) -> tuple[Step, ...]:
+    """Give the writes that turn what is into what should be.
+
+    Args:
+        want: what should be ours.
+        have: what is ours.
+        foreign: rules of others; one that equals ours in all but its protocol serves as ours (the kernel would
+            refuse a second one).
+    """
+    steps: list[Step] = []
+    if want.routes != have.routes:
+        there = {route.key: route for route in have.routes}
+        keys = {route.key for route in want.routes}
+        for route in want.routes - have.routes:
+            steps.append(Step(Verb.REPLACE if route.key in there else Verb.ADD, route))
+        steps.extend(Step(Verb.DELETE, route) for route in have.routes - want.routes if route.key not in keys)
+    if want.rules != have.rules:
+        theirs = frozenset(foreign)
+        steps.extend(Step(Verb.ADD, rule) for rule in want.rules - have.rules if rule not in theirs)
+        steps.extend(Step(Verb.DELETE, rule) for rule in have.rules - want.rules)
+    return tuple(sorted(steps, key=_order))
+
+
+def tables_of(steps: Iterable[Step]) -> frozenset[tuple[int, int]]:
+    """Give the tables (family, number) that routes of some steps belong to.
+
+    Args:
+        steps: any steps.
+    """
+    return frozenset((s.what.family, s.what.table) for s in steps if isinstance(s.what, Route))
+
+
+def held_back(steps: Iterable[Step], broken: frozenset[tuple[int, int]], have: KernelState) -> frozenset[Step]:
+    """Give the steps that must wait because their table lacks a route (CONTRACT 3): new rules of a source whose
+    table could not be filled, unless rules for it are there already.
+
+    Args:
+        steps: what is due.
+        broken: tables of which a route was refused.
+        have: what is ours now.
+    """
+    if not broken:
+        return frozenset()
+    adds = [s for s in steps if s.verb is Verb.ADD and isinstance(s.what, Rule)]
+    ruled = {(rule.family, rule.source) for rule in have.rules}
+    sources = {
+        (s.what.family, s.what.source)
+        for s in adds
+        if isinstance(s.what, Rule) and (s.what.family, s.what.table) in broken
+    } - ruled
+    return frozenset(s for s in adds if isinstance(s.what, Rule) and (s.what.family, s.what.source) in sources)

@@ -1,0 +1,186 @@
+"""Troubles that can be seen in one look; each goes by itself when its cause does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..model.numbers import SPLIT
+from ..model.policy import Policy
+from ..model.view import Finding, Service
+from ..model.words import Family, Prefix, Severity
+from ..model.world import World
+from .membership import Member
+from .prefixes import span
+from .tables import best_default, chosen_sources
+
+STRICT = 1  # of rp_filter
+RANK = {Severity.HIGH: 0, Severity.MEDIUM: 1, Severity.LOW: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What checks look at.
+
+    Args:
+        world: what was found.
+        policy: what is wished for.
+        members: the services, with what was decided about them.
+        services: the same, as shown.
+    """
+
+    world: World
+    policy: Policy
+    members: tuple[Member, ...]
+    services: tuple[Service, ...]
+
+
+def _rp_filter(scene: Scene) -> Iterator[Finding]:
+    """A strict filter asks by which link the answer would go. Source rules answer "by this one"; without them the
+    answer is main's best default, and what comes in elsewhere is dropped.
+    """
+    best = best_default(scene.world, Family.INET)
+    leaves_by = {hop.index for hop in best.hops} if best else set()
+    for member, service in zip(scene.members, scene.services, strict=True):
+        strict = max(member.link.rp_filter, scene.world.rp_filter_all) == STRICT
+        if strict and member.uplink(Family.INET) and not service.routed and member.link.index not in leaves_by:
+            name = member.link.name
+            yield Finding(
+                "rp-filter-strict",
+                Severity.MEDIUM,
+                f"{name} drops what comes in by it: rp_filter is strict and main's default is another link",
+                f"mpathctl config {name} --mpath_routing yes, or: sysctl -w net.ipv4.conf.{name}.rp_filter=2",
+            )
+
+
+def _arp_flux(scene: Scene) -> Iterator[Finding]:
+    """Two links in one subnet: by default the kernel answers ARP for an address on any link that hears of it."""
+    subnets: dict[tuple[int, int], list[Member]] = {}
+    for member in scene.members:
+        if not member.link.carrier:
+            continue
+        seen = {span(Prefix(f"{a.address}/{a.bits}")) for a in member.addresses(Family.INET) if a.bits < 31}
+        for first, last, _ in seen:
+            mask = last - first
+            subnets.setdefault((first & ~mask, mask), []).append(member)
+    for sharing in subnets.values():
+        loose = [m.link.name for m in sharing if not m.link.arp_ignore]
+        if len(sharing) > 1 and loose and any(m.wanted for m in sharing):
+            names = ", ".join(m.link.name for m in sharing)
+            sets = " ".join(f"net.ipv4.conf.{n}.arp_ignore=1 net.ipv4.conf.{n}.arp_announce=2" for n in loose)
+            yield Finding(
+                "arp-flux",
+                Severity.MEDIUM,
+                f"{names} share a subnet and answer ARP for each other: requests may come in by the wrong one",
+                f"sysctl -w {sets}",
+            )
+
+
+def _twice(scene: Scene) -> Iterator[Finding]:
+    owners: dict[str, list[str]] = {}
+    for member in scene.members:
+        for address in member.link.addresses:
+            if address.usable:
+                owners.setdefault(address.address, []).append(member.link.name)
+    for twice, names in owners.items():
+        if len(names) > 1:
+            text = f"{twice} is on {' and '.join(names)}: its traffic leaves by {names[0]}"
+            yield Finding("address-twice", Severity.MEDIUM, text, f"ip address del {twice} dev {names[-1]}")
+
+
+def _borrowed(scene: Scene) -> Iterator[Finding]:
+    if scene.policy.allow_borrowed:
+        return
+    for family in Family:
+        best = best_default(scene.world, family)
+        if best is None:
+            continue
+        chosen = chosen_sources(scene.world, best)
+        borrowers = {hop.index for hop in best.hops}
+        device = best.hops[0].dev
+        for member in scene.members:
+            mine = {a.address for a in member.addresses(family)} & chosen
+            if member.wanted and mine and member.link.index not in borrowers:
+                yield Finding(
+                    "address-borrowed",
+                    Severity.HIGH,
+                    f"{device} has main's {family.label} default and sends with {min(mine)} of {member.link.name}, "
+                    "which is therefore not multipath-routed",
+                    f"give {device} an address of its own, or set allow_borrowed = true in [uplinks]",
+                )
+
+
+def _uncopied(scene: Scene) -> Iterator[Finding]:
+    for member in scene.members:
+        for item in scene.world.uncopied:
+            if member.wanted and member.link.index in item.indexes:
+                yield Finding(
+                    "not-copied",
+                    Severity.HIGH,
+                    f"{member.link.name} is not multipath-routed in {item.family.label}: main's route "
+                    f"{item.destination} by it has {item.why}, which a copy would lose",
+                    f"ip {item.family.option} route show {item.destination} dev {member.link.name}",
+                )
+
+
+def _gateway(scene: Scene) -> Iterator[Finding]:
+    for member in scene.members:
+        stored = scene.policy.stored.services.get(member.id, {}).get("multipath_routing")
+        gone = member.ruled and member.link.carrier and not any(member.uplink(family) for family in Family)
+        if (stored and member.wanted and member.state.value == "configuration") or gone:
+            yield Finding(
+                "no-gateway",
+                Severity.MEDIUM,
+                f"{member.link.name} is to be multipath-routed and has no gateway (asked: "
+                f"{', '.join(scene.policy.source_order)})",
+                f"ip route add default via GATEWAY dev {member.link.name} metric 1000, or set [sources] static",
+            )
+
+
+def _long_split(scene: Scene) -> Iterator[Finding]:
+    """A VPN that covers everything with prefixes longer than /1 is taken for specifics, and swallows the uplinks."""
+    for family in Family:
+        by_link: dict[int, list[Prefix]] = {}
+        for route in scene.world.main:
+            bits = span(route.destination)[2]
+            if route.family is family and SPLIT[family] < bits <= SPLIT[family] + 4:
+                for hop in route.hops:
+                    by_link.setdefault(hop.index, []).append(route.destination)
+        for index, prefixes in by_link.items():
+            if len(prefixes) > SPLIT[family] and _covers(prefixes, family):
+                name = scene.world.links[index].name if index in scene.world.links else str(index)
+                yield Finding(
+                    "long-split-default",
+                    Severity.HIGH,
+                    f"{name} covers all of {family.label} with {len(prefixes)} routes longer than "
+                    f"/{SPLIT[family]}: bound and session traffic follows them",
+                    "let the VPN set 0.0.0.0/1 and 128.0.0.0/1, or a default with a metric",
+                )
+
+
+def _covers(prefixes: list[Prefix], family: Family) -> bool:
+    from netaddr import cidr_merge
+
+    whole = ("0.0.0.0/0",) if family is Family.INET else ("::/0", "2000::/3")
+    return any(str(merged) in whole for merged in cidr_merge(list(prefixes)))
+
+
+CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
+    _rp_filter,
+    _arp_flux,
+    _twice,
+    _borrowed,
+    _uncopied,
+    _gateway,
+    _long_split,
+)
+
+
+def findings(scene: Scene) -> tuple[Finding, ...]:
+    """Give all troubles, gravest first.
+
+    Args:
+        scene: what to look at.
+    """
+    out = {finding: None for check in CHECKS for finding in check(scene)}
+    return tuple(sorted(out, key=lambda f: (RANK[f.severity], f.code, f.text)))

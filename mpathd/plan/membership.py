@@ -1,0 +1,146 @@
+"""Which links are services, what they can do now, and by which gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from ..model.policy import Policy, ServiceSettings
+from ..model.routing import Rule
+from ..model.words import Family, Prefix, ServiceState, host
+from ..model.world import Gateway, Link, LinkAddress, World
+from .naming import capable, identifiers
+from .settings import effective
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A link that is a service, with what was decided about it.
+
+    Args:
+        id: service identifier.
+        link: the link.
+        table: its routing table.
+        settings: in effect.
+        gateways: most trusted first.
+        state: how far it has come.
+        ruled: its addresses that have rules of ours in the kernel now.
+    """
+
+    id: str
+    link: Link
+    table: int
+    settings: ServiceSettings
+    gateways: tuple[Gateway, ...]
+    state: ServiceState
+    ruled: frozenset[Prefix]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether people want it multipath-routed."""
+        return self.settings.multipath_routing and self.settings.autoconnect
+
+    def addresses(self, family: Family) -> tuple[LinkAddress, ...]:
+        """Give its addresses that sockets may use.
+
+        Args:
+            family: of this family.
+        """
+        return tuple(a for a in self.link.addresses if a.family is family and a.usable)
+
+    def uplink(self, family: Family) -> bool:
+        """Tell whether traffic of a family can leave by it.
+
+        Args:
+            family: the family.
+        """
+        return (
+            self.link.carrier
+            and any(not a.tentative for a in self.addresses(family))
+            and (self.link.point_to_point or any(g.family is family for g in self.gateways))
+        )
+
+
+def matches(link: Link, service: str, pattern: str) -> bool:
+    """Tell whether a pattern of [uplinks] or a name in [sources] means a link.
+
+    Args:
+        link: the link.
+        service: its identifier.
+        pattern: interface name or service identifier, with * ? [..]; or a hardware address in any notation.
+    """
+    if fnmatchcase(link.name, pattern) or fnmatchcase(service, pattern):
+        return True
+    return bool(link.mac) and mac_of(pattern) == link.mac
+
+
+def mac_of(text: str) -> bytes:
+    """Give the bytes of a hardware address, empty if the text is none.
+
+    Args:
+        text: "36:e0:bd:ee:60:14", "36-E0-BD-EE-60-14", "36e0.bdee.6014" ...
+    """
+    if sum(c in "0123456789abcdefABCDEF" for c in text) != 12:
+        return b""
+    from netaddr import EUI, AddrFormatError
+
+    try:
+        return bytes(EUI(text).words)
+    except (AddrFormatError, ValueError):
+        return b""
+
+
+def _admitted(link: Link, policy: Policy) -> bool:
+    name = next(iter(identifiers([link]).values()))
+    if any(matches(link, name, pattern) for pattern in policy.exclude):
+        return False
+    # A bridge that carries the uplink (a host of virtual machines) is let in by its plain name.
+    if link.name in policy.include and not link.loopback and not link.master:
+        return True
+    return capable(link) and (not policy.include or any(matches(link, name, p) for p in policy.include))
+
+
+def _state(member: Member) -> ServiceState:
+    if not member.link.carrier:
+        return ServiceState.IDLE
+    if any(member.uplink(family) for family in Family):
+        return ServiceState.READY
+    return ServiceState.CONFIGURATION
+
+
+def _ruled(rules: frozenset[Rule]) -> Mapping[int, frozenset[Prefix]]:
+    found: dict[int, set[Prefix]] = {}
+    for rule in rules:
+        if rule.source and rule.suppress is None and not rule.mask and rule.table:
+            found.setdefault(rule.table, set()).add(rule.source)
+    return {table: frozenset(sources) for table, sources in found.items()}
+
+
+def members(world: World, policy: Policy) -> tuple[Member, ...]:
+    """Give the services, in their order: connected ones first, then by technology, then by index.
+
+    Args:
+        world: what was found.
+        policy: what is wished for.
+    """
+    links = [link for link in world.links.values() if _admitted(link, policy)]
+    names = identifiers(links)
+    ruled = _ruled(world.have.rules)
+    rank = {source: n for n, source in enumerate(policy.source_order)}
+    out: list[Member] = []
+    for link in links:
+        table = policy.numbers.table(link.index)
+        gateways = [g for g in world.gateways.get(link.index, ()) if g.source in rank]
+        gateways.sort(key=lambda g: (g.family, rank[g.source], g.metric))
+        member = Member(
+            id=names[link.index],
+            link=link,
+            table=table,
+            settings=effective(policy, names[link.index]),
+            gateways=tuple(gateways),
+            state=ServiceState.IDLE,
+            ruled=ruled.get(table, frozenset()) & {host(a.address) for a in link.addresses},
+        )
+        out.append(replace(member, state=_state(member)))
+    return tuple(out)

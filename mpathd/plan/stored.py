@@ -1,0 +1,42 @@
+"""Stored settings to text and back."""
+
+from __future__ import annotations
+
+import json
+
+from ..model.errors import ConfigError, MpathError
+from ..model.policy import Stored
+from .settings import check
+
+VERSION = 1
+
+
+def dump(stored: Stored) -> str:
+    """Write stored settings as JSON.
+
+    Args:
+        stored: the settings.
+    """
+    data = {"version": VERSION, "defaults": stored.defaults, "services": stored.services}
+    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def load(text: str) -> Stored:
+    """Read stored settings.
+
+    Args:
+        text: what dump() wrote.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        data = json.loads(text)
+        if data["version"] != VERSION:
+            raise ConfigError(f"version {data['version']!r} is not known", f"expected {VERSION}")
+        services = {str(name): check(values) for name, values in data["services"].items()}
+        return Stored(check(data["defaults"]), services)
+    except MpathError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"not stored settings: {error!r}", 'expected {"version": 1, ...}') from None

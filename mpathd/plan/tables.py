@@ -1,0 +1,188 @@
+"""What a service's own table holds: everything that main has by its link, and a way out.
+
+Rule 1: a table never hides a route of main that is more specific than what was copied; it throws there, so that the
+next rule finds main's (law 6). Rule 2: what is as short as a split default counts as a default and is copied as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..model.numbers import METRIC6, SPLIT
+from ..model.routing import Hop, Route
+from ..model.words import Family, Prefix
+from ..model.world import Gateway, Link, World
+from .membership import Member
+from .prefixes import Index, holds, span
+
+# Routing daemons bring thousands of specifics; main's own are found by the rule behind the table anyway.
+# (include/uapi/linux/rtnetlink.h: zebra, bird, babel, bgp, isis, ospf, rip, eigrp)
+DAEMONS = {11, 12, 42, 186, 187, 188, 189, 192}
+LINK_LOCAL, MULTICAST = "fe80::/", "ff00::/"  # the kernel finds these by the socket's device
+
+
+@dataclass(frozen=True, slots=True)
+class Main:
+    """The main table, sorted for questions.
+
+    Args:
+        by_link: its routes by link index.
+        prefixes: by family, the destinations that are no defaults.
+    """
+
+    by_link: Mapping[int, tuple[Route, ...]]
+    prefixes: Mapping[Family, Index]
+
+
+def shortish(route: Route) -> bool:
+    """Tell whether a route counts as a default: it is one, or half of a split one (CONTRACT 5, law 6).
+
+    Args:
+        route: the route.
+    """
+    return span(route.destination)[2] <= SPLIT[route.family]
+
+
+def sort_main(world: World) -> Main:
+    """Sort the main table.
+
+    Args:
+        world: what was found.
+    """
+    by_link: dict[int, list[Route]] = {}
+    specifics: dict[Family, list[Prefix]] = {family: [] for family in Family}
+    for route in world.main:
+        for index in {hop.index for hop in route.hops}:
+            by_link.setdefault(index, []).append(route)
+        if not shortish(route) and not route.destination.startswith((LINK_LOCAL, MULTICAST)):
+            specifics[route.family].append(route.destination)
+    return Main(
+        {index: tuple(routes) for index, routes in by_link.items()},
+        {family: Index(prefixes) for family, prefixes in specifics.items()},
+    )
+
+
+def gateways_of_main(world: World) -> Mapping[int, tuple[Gateway, ...]]:
+    """Give the gateways that main's defaults name, by link index.
+
+    Args:
+        world: what was found.
+    """
+    out: dict[int, dict[Gateway, None]] = {}
+    for route in world.main:
+        if shortish(route):
+            for hop in route.hops:
+                found = Gateway(route.family, hop.via, "main", route.metric)
+                out.setdefault(hop.index, {})[found] = None
+    return {index: tuple(found) for index, found in out.items()}
+
+
+def _copy(route: Route, member: Member, protocol: int) -> Route:
+    hops = tuple(hop for hop in route.hops if hop.index == member.link.index)
+    if len(hops) == 1:
+        hops = (replace(hops[0], weight=1),)
+    return replace(route, table=member.table, hops=hops, protocol=protocol)
+
+
+def _first_of_each(routes: Iterable[Route]) -> list[Route]:
+    found: dict[object, Route] = {}
+    for route in routes:
+        found.setdefault(route.key, route)
+    return list(found.values())
+
+
+def _way_out(member: Member, family: Family, copies: list[Route], protocol: int) -> Route | None:
+    """The default of a link for which main has none, or for which somebody more trusted knows better."""
+    link = member.link
+    gateway = next((g for g in member.gateways if g.family is family), None)
+    if gateway is None and not link.point_to_point:
+        return None
+    via = gateway.address if gateway else None
+    on_link = via is None or any(
+        route.on_link and not route.is_default and holds(route.destination, via) for route in copies
+    )
+    local = via is not None and via.startswith("fe80:")
+    return Route(
+        family=family,
+        table=member.table,
+        destination=family.any,
+        hops=(Hop(link.index, via, onlink=not on_link and not local, dev=link.name),),
+        metric=0 if family is Family.INET else METRIC6,
+        link_scope=via is None and family is Family.INET,
+        protocol=protocol,
+    )
+
+
+def routes(member: Member, family: Family, main: Main, protocol: int) -> tuple[Route, ...]:
+    """Give the routes of a service's table in one family; none while nothing can leave by the link.
+
+    Args:
+        member: the service.
+        family: the family.
+        main: the main table.
+        protocol: of our routes.
+    """
+    if not member.link.carrier or not member.addresses(family):
+        return ()
+    theirs = [route for route in main.by_link.get(member.link.index, ()) if route.family is family]
+    copies = _first_of_each(
+        _copy(route, member, protocol)
+        for route in theirs
+        if not shortish(route)
+        and route.protocol not in DAEMONS
+        and not route.destination.startswith((LINK_LOCAL, MULTICAST))
+    )
+    own = {route.destination for route in copies}
+    out = list(copies)
+    gateway = next((g for g in member.gateways if g.family is family), None)
+    defaults = [route for route in theirs if route.is_default]
+    if defaults and gateway is not None and gateway.source == "main":
+        out.extend(_first_of_each(_copy(route, member, protocol) for route in defaults))
+    elif way := _way_out(member, family, copies, protocol):
+        out.append(way)
+    thrown = {inner for route in copies for inner in main.prefixes[family].inside(route.destination)} - own
+    out.extend(_throw(family, member.table, destination, protocol) for destination in sorted(thrown))
+    return tuple(out)
+
+
+def _throw(family: Family, table: int, destination: Prefix, protocol: int) -> Route:
+    metric = 0 if family is Family.INET else METRIC6
+    return Route(family, table, destination, (), metric=metric, throw=True, protocol=protocol)
+
+
+def best_default(world: World, family: Family) -> Route | None:
+    """Give the default of main that an unbound socket takes, of the real ones or the split ones.
+
+    Args:
+        world: what was found.
+        family: the family.
+    """
+    found = [route for route in world.main if route.family is family and shortish(route)]
+    return min(found, key=lambda r: (-span(r.destination)[2], r.metric), default=None)
+
+
+def chosen_sources(world: World, route: Route) -> frozenset[str]:
+    """Give the addresses that the kernel may choose for an unbound socket that leaves by a route of main.
+
+    IPv4: the route's own, else the first of the device, else the first of any device in index order
+    (net/ipv4/devinet.c, inet_select_addr). IPv6 without an address on the device: RFC 6724 picks among all.
+
+    Args:
+        world: what was found.
+        route: the route.
+    """
+    if route.source:
+        return frozenset({route.source})
+    out: set[str] = set()
+    for hop in route.hops:
+        link = world.links.get(hop.index)
+        if link is None or _global(link, route.family):
+            continue
+        everywhere = [a for index in sorted(world.links) for a in _global(world.links[index], route.family)]
+        out.update(everywhere[:1] if route.family is Family.INET else everywhere)
+    return frozenset(out)
+
+
+def _global(link: Link, family: Family) -> list[str]:
+    return [a.address for a in link.addresses if a.family is family and a.usable]

@@ -1,0 +1,380 @@
+"""The loop: poke, look, desire, diff, apply, publish. The only writer.
+
+Rule 1: events only say "look again". Nothing is inferred from one: the kernel drops IPv4 routes of a link that is
+set down without telling anybody (seen on 6.18).
+Rule 2: start, event, setting, retry and goodbye are the same road.
+A pass runs without a pause inside: between its look and its last write nobody of this process gets in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from time import monotonic
+from typing import Protocol
+
+import structlog
+
+from . import __version__
+from .model.agent import Edit, Pass, Status
+from .model.config import Config
+from .model.errors import ConfigError, NotApplied, NotFound, Refusal
+from .model.policy import Policy, ServiceSettings, Stored
+from .model.routing import KernelState, Step
+from .model.view import Finding, View
+from .model.words import Severity
+from .model.world import Gateway, World
+from .plan.contest import Contest
+from .plan.desire import desire
+from .plan.diff import Phase, diff, held_back, phase, tables_of
+from .plan.settings import check, defaults, edited
+from .sources import Source
+
+log = structlog.get_logger("mpathd")
+
+RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again, doubling
+BURST = 8  # passes back to back before floods are paced
+PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
+NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
+
+
+class Kernel(Protocol):
+    """The hands, as the loop knows them."""
+
+    def look(self, protocol: int) -> World:
+        """Read everything that decisions need."""
+
+    def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+        """Write steps: what was done, and what was refused and why."""
+
+    def suspects(self) -> tuple[str, ...]:
+        """Name programs here that are known to undo what others write."""
+
+
+class Memory(Protocol):
+    """Where settings are kept."""
+
+    def save(self, stored: Stored) -> None:
+        """Replace what is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a configuration means for the loop.
+
+    Args:
+        config: the configuration.
+        sources: gateway sources in use.
+    """
+
+    config: Config
+    sources: tuple[Source, ...]
+
+
+class Reconciler:
+    """Keeps the kernel as it should be.
+
+    Args:
+        kernel: the hands.
+        memory: where settings are kept.
+        stored: what was kept.
+        setup: the configuration in force.
+        load: reads the configuration anew, or raises ConfigError.
+        lasting: findings that hold until the next start (a settings file that could not be read).
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        memory: Memory,
+        stored: Stored,
+        setup: Setup,
+        load: Callable[[], Setup],
+        lasting: tuple[Finding, ...] = (),
+    ) -> None:
+        self._kernel = kernel
+        self._memory = memory
+        self._stored = stored
+        self._setup = setup
+        self._load = load
+        self._lasting = lasting
+        self._reload_trouble: tuple[Finding, ...] = ()
+        self._poked = asyncio.Event()
+        self._reasons: dict[str, None] = {}
+        self._asked = 0
+        self._waiting: list[tuple[int, asyncio.Future[Pass]]] = []
+        self._news: set[asyncio.Queue[Pass]] = set()
+        self._contest = Contest()
+        self._suspects: tuple[str, ...] = ()
+        self._wanted = KernelState()
+        self._have = KernelState()
+        self._view = View()
+        self._refused: tuple[tuple[Step, Refusal], ...] = ()
+        self._number = 0
+        self._last = monotonic()
+        self._retry = RETRY
+        self._alarm: asyncio.TimerHandle | None = None
+
+    # What the doors see.
+
+    @property
+    def view(self) -> View:
+        """The picture after the last pass."""
+        return self._view
+
+    @property
+    def policy(self) -> Policy:
+        """Everything wished for."""
+        return replace(self._setup.config.policy, stored=self._stored)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._setup.config
+
+    @property
+    def defaults(self) -> ServiceSettings:
+        """The settings of a service that has none of its own stored."""
+        return defaults(self.policy)
+
+    @property
+    def status(self) -> Status:
+        """How the agent is."""
+        return Status(
+            passes=self._number,
+            settled=not self._refused and not self._reasons and self._contest.next_settle is None,
+            age=monotonic() - self._last,
+            routes=len(self._have.routes),
+            rules=len(self._have.rules),
+            refused=tuple(refusal for _, refusal in self._refused),
+            version=__version__,
+            pid=os.getpid(),
+            config=self.config.path,
+        )
+
+    async def change(self, edit: Edit) -> None:
+        """Save other settings and wait until the kernel has them.
+
+        Args:
+            edit: the wish.
+
+        Raises:
+            NotFound: no such service.
+            InvalidArguments: a value does not fit; nothing was saved.
+            NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+        values = check(edit.values)
+        services = {service.id: service for service in self._view.services}
+        if edit.service is not None and edit.service not in services:
+            raise NotFound(f"no service called '{edit.service}'", f"services here: {', '.join(services) or 'none'}")
+        stored = edited(self._stored, replace(edit, values=values))
+        self._memory.save(stored)
+        self._stored = stored
+        service = services.get(edit.service or "")
+        done = await self._passed(f"setting {', '.join(values)} of {service.interface if service else 'all'}")
+        tables = {service.table} if service else {s.table for s in services.values()}
+        sources = {f"{a.address}/" for s in services.values() if s.table in tables for a in s.addresses}
+        refused = [
+            refusal
+            for step, refusal in self._refused
+            if step.what.table in tables or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
+        ]
+        if refused:
+            count, lines = len(refused), "\n  ".join(str(refusal) for refusal in refused[:5])
+            of = len(done.steps) + count
+            raise NotApplied(f"saved, but the kernel refused {count} of {of} steps; mpathd will retry\n  {lines}")
+
+    async def refresh(self) -> None:
+        """Look again, also at what has no kernel events, and wait for that pass."""
+        await self._passed("status")
+
+    async def reload(self) -> None:
+        """Read the configuration again and wait for the pass that obeys it.
+
+        Raises:
+            ConfigError: it cannot be used; the old one stays in force.
+        """
+        try:
+            fresh = self._load()
+            if fresh.config.policy.numbers.protocol != self.policy.numbers.protocol:
+                raise ConfigError("[numbers] protocol cannot change while mpathd runs", "restart mpathd without --keep")
+        except ConfigError as error:
+            cure = f"{error.hint}; then: systemctl reload mpathd" if error.hint else "then: systemctl reload mpathd"
+            self._reload_trouble = (Finding("config", Severity.HIGH, f"{error.text}; the old one is in force", cure),)
+            self.poke("reload")
+            raise
+        self._reload_trouble = ()
+        self._setup = fresh
+        await self._passed("reload")
+
+    async def passes(self) -> AsyncIterator[Pass]:
+        """Every pass from now on that changed or wrote something."""
+        queue: asyncio.Queue[Pass] = asyncio.Queue(NEWS)
+        self._news.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._news.discard(queue)
+
+    # The loop.
+
+    def poke(self, reason: str) -> None:
+        """Say "look again".
+
+        Args:
+            reason: what happened, for people.
+        """
+        self._reasons[reason] = None
+        self._asked += 1
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Run passes as they are asked for: the first poke acts at once, those during a pass make the next."""
+        streak = 0
+        while True:
+            streak = streak + 1 if self._poked.is_set() else 0
+            await self._poked.wait()
+            if streak >= BURST:
+                await asyncio.sleep(PACE)
+            self.pass_()
+            await asyncio.sleep(0)  # let events and callers in, also in a flood
+
+    def pass_(self) -> Pass:
+        """Run one pass."""
+        asked, reasons = self._asked, tuple(self._reasons)
+        self._poked.clear()
+        self._reasons.clear()
+        start = monotonic()
+        self._number += 1
+        policy = self.policy
+        world = self.look()
+        desired = desire(world, policy)
+        due = diff(desired.kernel, world.have, world.rules)
+        steps, later = self._contest.judge(due, self._wanted, start)
+        done, refused = self._write(steps, world.have)
+        self._refused = refused
+        self._have = desired.kernel if not refused and len(steps) == len(due) else world.have
+        self._wanted = _confirmed(desired.kernel, refused)
+        view = replace(desired.view, findings=(*self._troubles(), *desired.view.findings))
+        took = (monotonic() - start) * 1000
+        result = Pass(self._number, reasons, self._view, view, done, tuple(r for _, r in refused), round(took, 3))
+        self._view = view
+        self._last = monotonic()
+        self._set_alarm(world, later)
+        self._publish(result, asked)
+        return result
+
+    def look(self) -> World:
+        """Read the kernel and ask the sources."""
+        world = self._kernel.look(self.policy.numbers.protocol)
+        gateways: dict[int, tuple[Gateway, ...]] = {}
+        for source in self._setup.sources:
+            for index, found in source.look(world).items():
+                gateways[index] = gateways.get(index, ()) + found
+        return replace(world, gateways=gateways)
+
+    def release(self) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+        """Take everything of ours away: the same road, towards nothing."""
+        have = self._kernel.look(self.policy.numbers.protocol).have
+        return self._kernel.apply(diff(KernelState(), have))
+
+    # Parts of a pass.
+
+    def _write(
+        self, steps: tuple[Step, ...], have: KernelState
+    ) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+        routes = [step for step in steps if phase(step) is Phase.ROUTE_ADD]
+        rest = steps[len(routes) :]
+        if not routes:
+            return self._kernel.apply(rest) if rest else ((), ())
+        done, refused = self._kernel.apply(routes)
+        broken = tables_of(step for step, _ in refused)
+        held = held_back(rest, broken, have)
+        more, worse = self._kernel.apply([step for step in rest if step not in held])
+        waits = tuple((s, Refusal(str(s), 0, "waits until its table can be filled")) for s in rest if s in held)
+        return done + more, refused + worse + waits
+
+    def _troubles(self) -> tuple[Finding, ...]:
+        out = [*self._lasting, *self._reload_trouble]
+        if self._contest.next_settle is not None:
+            self._suspects = self._suspects or self._kernel.suspects()
+            out.extend(self._contest.findings(self._suspects))
+        else:
+            self._suspects = ()
+        for _, refusal in self._refused:
+            text = f"the kernel refuses: {refusal}"
+            cure = f"see: {refusal.command.split(' add ')[0]} show" if " add " in refusal.command else ""
+            out.append(Finding("refused", Severity.HIGH, text, cure))
+        return tuple(out)
+
+    def _set_alarm(self, world: World, later: float | None) -> None:
+        """Ask for a pass at the time when something is due that makes no event."""
+        times = [] if later is None else [later]
+        if self._refused:
+            times.append(self._retry)
+            self._retry = min(self._retry * 2, RETRY_LONGEST)
+        else:
+            self._retry = RETRY
+        if world.next_expiry is not None:
+            times.append(world.next_expiry + 0.01)
+        if (settle := self._contest.next_settle) is not None:
+            times.append(max(0.0, settle - monotonic()) + 0.01)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if times:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # --dry-run and --release have no loop and need none
+                return
+            self._alarm = loop.call_later(min(times), self._ring)
+
+    def _ring(self) -> None:
+        self._contest.settle(monotonic())
+        self.poke("time")
+
+    async def _passed(self, reason: str) -> Pass:
+        """Poke, and wait for the pass that saw it."""
+        self.poke(reason)
+        future: asyncio.Future[Pass] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._asked, future))
+        return await future
+
+    def _publish(self, result: Pass, asked: int) -> None:
+        if result.steps or result.refused:
+            log.info(
+                "pass",
+                number=result.number,
+                because=", ".join(result.reasons),
+                written=len(result.steps),
+                refused=len(result.refused),
+                ms=result.milliseconds,
+            )
+        for step in result.steps:
+            log.debug("wrote", command=str(step))
+        for refusal in result.refused:
+            log.warning("refused", command=refusal.command, reason=refusal.text)
+        for finding in set(result.after.findings) - set(result.before.findings):
+            log.warning("finding", code=finding.code, text=finding.text, cure=finding.cure)
+        ready = [future for number, future in self._waiting if number <= asked]
+        self._waiting = [(number, future) for number, future in self._waiting if number > asked]
+        for future in ready:
+            if not future.done():
+                future.set_result(result)
+        if result.steps or result.refused or result.before != result.after:
+            for queue in self._news:
+                if queue.full():
+                    queue.get_nowait()
+                queue.put_nowait(result)
+
+
+def _confirmed(want: KernelState, refused: tuple[tuple[Step, Refusal], ...]) -> KernelState:
+    """What is true now: what was wanted, less what was refused."""
+    missing = set(chain.from_iterable([step.what] for step, _ in refused))
+    if not missing:
+        return want
+    return KernelState(want.routes - missing, want.rules - missing)
