@@ -10,7 +10,7 @@ from dbus_next import Message
 from mpathd.model.agent import Agent
 from mpathd.model.errors import InvalidArguments, MpathError
 
-from .errors import UnknownInterface, UnknownMethod, UnknownObject, error_name, listing
+from .errors import UnknownInterface, UnknownMethod, UnknownObject, error_name, listing, quoted
 from .standard import PEER, interfaces
 from .table import Arg, Call, Caller, Interface, Method, Surface, Tree, authorise, parent
 
@@ -58,19 +58,19 @@ def find(tree: Tree, path: str, interface: str | None, member: str) -> Method:
         UnknownObject, UnknownInterface, UnknownMethod: what it says.
     """
     known: tuple[Interface, ...] = (PEER,)  # every path answers a ping, as in the reference implementation
-    if path in tree.children:
+    if path in tree.objects or path in tree.children:
         known = interfaces(tree, path)
     elif interface != PEER.name:
         raise _no_object(tree, path)
     candidates = known if interface is None else tuple(row for row in known if row.name == interface)
     if not candidates:
-        msg = f"{path} has no interface {interface!r}"
+        msg = f"{path} has no interface {quoted(interface)}"
         raise UnknownInterface(msg, listing("interfaces here", (row.name for row in known)))
     for candidate in candidates:
         method = candidate.method(member)
         if method is not None:
             return method
-    msg = f"no method called {member!r} in {interface or path}"
+    msg = f"no method called {quoted(member)} in {interface or path}"
     known_methods = (method.name for candidate in candidates for method in candidate.methods)
     raise UnknownMethod(msg, listing("methods", known_methods))
 

@@ -8,6 +8,9 @@ from mpathd.model.errors import MpathError
 
 STANDARD = "org.freedesktop.DBus.Error."
 
+# Characters of a caller's value that an error repeats.
+QUOTED = 60
+
 # A text that lists what there is names at most this many; a thousand services would hide the message.
 NAMED = 8
 
@@ -50,3 +53,13 @@ def listing(label: str, names: Iterable[str]) -> str:
     known = list(names)
     more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
     return f"{label}: {', '.join(known[:NAMED]) or 'none'}{more}"
+
+
+def quoted(value: object) -> str:
+    """Repeat what a caller gave, shortened if need be.
+
+    Args:
+        value: anything.
+    """
+    text = repr(value)
+    return text if len(text) <= QUOTED else text[:QUOTED] + "..."

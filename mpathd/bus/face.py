@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 from dbus_next import Message, MessageType
@@ -15,7 +16,7 @@ from mpathd.model.errors import ConfigError
 from .credentials import Credentials
 from .dispatch import answer, signature
 from .senders import WAITING, Senders
-from .table import Caller, Emission, Surface
+from .table import Emission, Surface
 from .wire import DRIVER, BusLost, BusRefusal, Wire, bus_address
 
 log = structlog.get_logger()
@@ -47,21 +48,24 @@ class Face:
         self._address = bus_address(address)
         self._group = group
         self._wire: Wire | None = None
-        self._credentials: Credentials | None = None
         self._senders: Senders | None = None
         self._owner = False
         self._shown = surface.tree()
-        self._stopping = asyncio.Event()
         self._tried = asyncio.Event()
+        self._life = asyncio.timeout(None)
 
     async def serve(self) -> None:
         """Offer the objects until stop() or cancellation, over any number of buses that come and go."""
         async with asyncio.TaskGroup() as group:
-            senders = self._senders = Senders(group, self._answer)
+            senders = self._senders = Senders(group)
             news = group.create_task(self._follow(), name=f"news {self._surface.name}")
             try:
-                await self._keep_connected()
+                async with self._life:
+                    await self._keep_connected()
+            except TimeoutError:
+                pass  # stop() was called
             finally:
+                self._senders = None
                 news.cancel()
                 if self._wire is not None:
                     self._wire.close("stopping")
@@ -69,56 +73,58 @@ class Face:
 
     async def stop(self) -> None:
         """Answer what waits, give the name back, close, and let serve() return."""
-        wire = self._wire
-        if wire is not None and self._senders is not None and wire.connected:
+        wire, senders = self._wire, self._senders
+        if senders is None:
+            self._life = asyncio.timeout(0)  # serve() has ended, or ends as soon as it begins
+            return
+        if wire is not None and wire.connected:
             self._owner = False
             try:
                 await wire.ask("ReleaseName", "s", self._surface.name)
             except (BusLost, BusRefusal, TimeoutError) as error:
                 log.info("bus.not_released", name=self._surface.name, error=str(error))
-            await self._senders.finish(GOODBYE)
+            await senders.finish(GOODBYE)
             try:
                 async with asyncio.timeout(GOODBYE):
                     await wire.drained()
             except TimeoutError:
                 log.info("bus.not_drained", name=self._surface.name)
-        self._stopping.set()
-        if wire is not None:
-            wire.close("stopping")
+        if self._senders is not None and not self._life.expired():
+            self._life.reschedule(asyncio.get_running_loop().time())
 
     async def tried(self) -> None:
         """Wait until the name is owned, or the first attempt has failed; `trouble` then says which."""
         await self._tried.wait()
 
     async def _keep_connected(self) -> None:
+        """Connect again and again; each time that it fails or ends soon, wait twice as long."""
         loop = asyncio.get_running_loop()
         delay = FIRST
-        while not self._stopping.is_set():
+        while True:
             began = loop.time()
             try:
-                wire = self._wire = await Wire.open(self._address, self._take)
+                wire = self._wire = await Wire.open(self._address)
                 await self._own(wire)
                 why = await wire.gone()
-            except (OSError, TimeoutError, BusLost, BusRefusal, ConfigError) as error:
-                why = str(error) or type(error).__name__
+            except OSError as error:  # includes TimeoutError
+                why = error.strerror or "no answer"
+            except (BusLost, BusRefusal, ConfigError) as error:
+                why = str(error)
+            except Exception as error:
+                log.exception("bus.failed", name=self._surface.name)
+                why = f"unexpected: {error}"
             self._owner = False
             if self._wire is not None:
                 self._wire.close(why)
-            if self._stopping.is_set():
-                return
-            self._say(f"no bus at {self._address}: {why}")
+            self._say(f"bus {self._address}: {why}")
             if loop.time() - began > LONGEST:
                 delay = FIRST
-            try:
-                async with asyncio.timeout(delay):
-                    await self._stopping.wait()
-            except TimeoutError:
-                delay = min(2 * delay, LONGEST)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST)
 
     async def _own(self, wire: Wire) -> None:
         """Take the name, now that the objects answer."""
-        self._credentials = Credentials(wire, self._group)
-        self._shown = self._surface.tree()
+        wire.take = partial(self._take, wire, Credentials(wire, self._group))
         try:
             result = (await wire.ask("RequestName", "su", self._surface.name, 0))[0]
         except BusRefusal as error:
@@ -145,17 +151,19 @@ class Face:
         self.trouble = trouble
         self._tried.set()
 
-    def _take(self, message: Message) -> None:
+    def _take(self, wire: Wire, credentials: Credentials, message: Message) -> None:
         """Take what comes from the bus; called by the wire, in order."""
         match message.message_type:
             case MessageType.METHOD_CALL:
-                if self._senders is not None and not self._senders.put(message):
-                    text = f"{WAITING} calls of {message.sender} wait already\n  wait for answers before the next call"
-                    self._reply(Message.new_error(message, self._surface.errors + "LimitsExceeded", text), message)
+                job = partial(self._answer, wire, credentials, message)
+                if self._senders is not None and not self._senders.put((wire, message.sender), job):
+                    name = self._surface.errors + "LimitsExceeded"
+                    text = f"{WAITING} calls of {message.sender} wait already\n  wait for answers before the next"
+                    _reply(wire, message, Message.new_error(message, name, text))
             case MessageType.SIGNAL if message.sender == DRIVER:
-                self._heard(message)
+                self._heard(credentials, message)
 
-    def _heard(self, message: Message) -> None:
+    def _heard(self, credentials: Credentials, message: Message) -> None:
         """Take a signal of the bus itself."""
         match message.member, message.body:
             case "NameAcquired", [self._surface.name]:
@@ -163,31 +171,24 @@ class Face:
             case "NameLost", [self._surface.name] if self._owner:
                 self._owner = False
                 self._say(f"{self._surface.name} was taken away by another process")
-            case "NameOwnerChanged", [name, _, ""] if self._credentials is not None:
-                self._credentials.forget(name)
+            case "NameOwnerChanged", [name, _, ""]:
+                credentials.forget(name)
 
-    async def _answer(self, message: Message) -> None:
-        credentials, wire = self._credentials, self._wire
-
-        async def caller() -> Caller:
-            if credentials is None or wire is not self._wire:
-                msg = "the bus was lost"
-                raise BusLost(msg)
-            return await credentials.caller(message.sender)
-
+    async def _answer(self, wire: Wire, credentials: Credentials, message: Message) -> None:
+        if not wire.connected:
+            return  # the caller knows that its call was lost, and may have made it again
+        caller = partial(credentials.caller, message.sender)
         reply = await answer(message, self._surface, self._agent, caller)
         self._tell_changes()  # first the news, then the answer: nobody can read a value before its signal is out
-        if wire is self._wire:
-            self._reply(reply, message)
-
-    def _reply(self, reply: Message, message: Message) -> None:
-        if self._wire is not None and not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._wire.send(reply)
+        _reply(wire, message, reply)
 
     async def _follow(self) -> None:
         async for done in self._agent.passes():
             self._tell_changes()
-            self._emit(self._surface.news(done))
+            try:
+                self._emit(self._surface.news(done))
+            except Exception:
+                log.exception("bus.signal_failed", name=self._surface.name)
 
     def _tell_changes(self) -> None:
         """Send what differs between what was told last and what is true now.
@@ -195,18 +196,22 @@ class Face:
         The picture is compared as it is now, and not as each pass left it, so that a signal never tells a value
         that is no longer true, however far the news lag behind.
         """
-        tree = self._surface.tree()
-        if tree is not self._shown:
-            old, self._shown = self._shown, tree
-            self._emit(self._surface.changes(old, tree))
+        try:
+            tree = self._surface.tree()
+            if tree is not self._shown:
+                old, self._shown = self._shown, tree
+                self._emit(self._surface.changes(old, tree))
+        except Exception:
+            log.exception("bus.signal_failed", name=self._surface.name)
 
     def _emit(self, emissions: Iterable[Emission]) -> None:
         if not self._owner or self._wire is None:
             return
-        try:
-            for one in emissions:
-                self._wire.send(
-                    Message.new_signal(one.path, one.interface, one.signal.name, signature(one.signal.args), one.body)
-                )
-        except Exception:
-            log.exception("bus.signal_failed", name=self._surface.name)
+        for one in emissions:
+            types = signature(one.signal.args)
+            self._wire.send(Message.new_signal(one.path, one.interface, one.signal.name, types, one.body))
+
+
+def _reply(wire: Wire, message: Message, reply: Message) -> None:
+    if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+        wire.send(reply)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-
-from dbus_next import Message
+from collections.abc import Awaitable, Callable, Hashable
 
 # Calls of one sender that may wait; the next is refused. A client that waits for answers has one.
 WAITING = 64
+
+# Answers one call, and never raises.
+Job = Callable[[], Awaitable[None]]
 
 
 class Senders:
@@ -17,31 +18,30 @@ class Senders:
 
     Args:
         group: owns the task of each sender that has calls.
-        answer: answers one call and never raises.
     """
 
-    def __init__(self, group: asyncio.TaskGroup, answer: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
-        self._answer = answer
-        self._queues: dict[str, deque[Message]] = {}
+        self._queues: dict[Hashable, deque[Job]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def put(self, message: Message) -> bool:
+    def put(self, sender: Hashable, job: Job) -> bool:
         """Let a call wait for its turn; False when its sender has too many.
 
         Args:
-            message: the call.
+            sender: whose call it is.
+            job: answers it.
         """
-        queue = self._queues.get(message.sender)
+        queue = self._queues.get(sender)
         if queue is None:
-            self._queues[message.sender] = queue = deque((message,))
-            task = self._group.create_task(self._work(message.sender, queue), name=f"bus {message.sender}")
+            self._queues[sender] = queue = deque((job,))
+            task = self._group.create_task(self._work(sender, queue), name=f"bus {sender}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return True
         if len(queue) >= WAITING:
             return False
-        queue.append(message)
+        queue.append(job)
         return True
 
     async def finish(self, patience: float) -> None:
@@ -55,10 +55,10 @@ class Senders:
             for task in late:
                 task.cancel()
 
-    async def _work(self, sender: str, queue: deque[Message]) -> None:
+    async def _work(self, sender: Hashable, queue: deque[Job]) -> None:
         try:
             while queue:
-                await self._answer(queue[0])
+                await queue[0]()
                 queue.popleft()
                 await asyncio.sleep(0)  # also between calls that need no waiting, others get their turn
         finally:

@@ -11,7 +11,7 @@ from dbus_next import introspection as xml
 
 from mpathd.model.errors import InvalidArguments, InvalidProperty, NotSupported
 
-from .errors import UnknownInterface, listing
+from .errors import UnknownInterface, listing, quoted
 from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, authorise
 
 MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -73,7 +73,7 @@ async def _set(call: Call) -> list[Any]:
         raise InvalidProperty(msg, row.hint or "it tells what is, and changes by itself")
     await authorise(call, row.may)
     if given.signature != row.signature:
-        msg = f"property {name} has type {row.signature}, given was type {given.signature}: {given.value!r}"
+        msg = f"property {name} has type {row.signature}, given was type {given.signature}: {quoted(given.value)}"
         raise InvalidArguments(msg, f"send a variant of type {row.signature}")
     await row.set(call, given.value)
     return []
@@ -157,7 +157,7 @@ def _named(call: Call, name: str) -> tuple[Interface, ...]:
     for interface in known:
         if interface.name == name:
             return (interface,)
-    msg = f"{call.path} has no interface {name!r}"
+    msg = f"{call.path} has no interface {quoted(name)}"
     raise UnknownInterface(msg, listing("interfaces here", (interface.name for interface in known)))
 
 
@@ -167,7 +167,7 @@ def _property(call: Call, interface: str, name: str) -> Property:
         row = candidate.property(name)
         if row is not None:
             return row
-    msg = f"no property called {name!r} in {interface or call.path}"
+    msg = f"no property called {quoted(name)} in {interface or call.path}"
     known = (row.name for candidate in candidates for row in candidate.properties)
     raise InvalidProperty(msg, listing("properties", known))
 

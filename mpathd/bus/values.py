@@ -14,7 +14,7 @@ from mpathd.model.view import Finding, Service
 from mpathd.model.words import Family
 from mpathd.model.world import LinkAddress
 
-from .errors import listing
+from .errors import listing, quoted
 
 MTU_MAX = 0xFFFF  # the property is a 16 bit number, as ConnMan's; some virtual devices go higher
 
@@ -129,7 +129,7 @@ def wish(row: Setting, value: Any) -> bool | str:
     for choice in row.choices:
         if choice == value:
             return choice
-    msg = f"{row.property} cannot be {value!r}"
+    msg = f"{row.property} cannot be {quoted(value)}"
     raise InvalidArguments(msg, listing("it can be", row.choices))
 
 
@@ -150,11 +150,11 @@ def wishes(given: Mapping[str, Any]) -> dict[str, bool | str]:
     for name, variant in given.items():
         row = BY_PROPERTY.get(name)
         if row is None:
-            msg = f"no setting called {name!r}"
+            msg = f"no setting called {quoted(name)}"
             raise InvalidProperty(msg, listing("settings", BY_PROPERTY))
         if variant.signature != row.signature:
             _, words = TYPES[row.signature]
-            msg = f"{name} is {words} ({row.signature}), given was type {variant.signature}: {variant.value!r}"
+            msg = f"{name} is {words} ({row.signature}), given was type {variant.signature}: {quoted(variant.value)}"
             raise InvalidArguments(msg, f"send a variant of type {row.signature}")
         found[row.field] = wish(row, variant.value)
     return found

@@ -1,6 +1,6 @@
 """A connection to the bus: socket, frames, and calls to the bus itself; dbus-next gives messages and marshalling.
 
-dbus-next's own MessageBus does not hold the socket, because each of these can take the daemon down (0.2.3):
+dbus-next's own MessageBus does not hold the socket, because each of these can take the daemon down (0.2.3, tried):
 a bus that hangs up during authentication makes it spin without ever yielding, so that no timeout can fire; a
 full socket buffer (EAGAIN) while writing counts as a lost bus; connecting blocks the loop while the bus's backlog
 is full, and never returns if Hello is unanswered; one frame that it cannot read ends the connection; and it reads
@@ -106,13 +106,12 @@ class Wire:
 
     Args:
         sock: connected and authenticated.
-        take: gets every method call and signal, in order, and must not raise.
     """
 
-    def __init__(self, sock: socket.socket, take: Callable[[Message], None]) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.unique = ""
+        self.take: Callable[[Message], None] = _ignore  # gets each call and signal, in order; must not raise
         self._sock = sock
-        self._take = take
         self._loop = asyncio.get_running_loop()
         self._serial = 0
         self._waiting: dict[int, asyncio.Future[Message]] = {}
@@ -126,12 +125,11 @@ class Wire:
         self._loop.add_reader(sock, self._readable)
 
     @classmethod
-    async def open(cls, address: str, take: Callable[[Message], None]) -> Wire:
+    async def open(cls, address: str) -> Wire:
         """Connect, authenticate and say Hello.
 
         Args:
             address: a bus address.
-            take: gets every method call and signal.
 
         Raises:
             OSError: no such socket, refused, or it hung up.
@@ -147,7 +145,7 @@ class Wire:
                 sock.connect(place)  # a Unix socket connects at once or not at all: a full backlog is EAGAIN
                 async with asyncio.timeout(PATIENCE):
                     await _authenticate(sock)
-                    wire = cls(sock, take)
+                    wire = cls(sock)
                     wire.unique = (await wire.ask("Hello"))[0]
             except (OSError, TimeoutError, BusLost, BusRefusal) as error:
                 failure = error
@@ -351,7 +349,11 @@ class Wire:
                 text = f"the message has {size} bytes of arguments\n  at most {LONGEST} are taken"
                 self.send(Message.new_error(message, STANDARD + "LimitsExceeded", text))
             case _:
-                self._take(message)
+                self.take(message)
+
+
+def _ignore(_message: Message) -> None:
+    """Nobody can know our name yet."""
 
 
 async def _authenticate(sock: socket.socket) -> None:

@@ -1,0 +1,172 @@
+"""Clients for the tests: dbus-next's own connection, and the tools that other people wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from typing import Any, Self
+
+from bus.harness import Scene
+from dbus_next import Message, MessageType, Variant
+from dbus_next.aio import MessageBus
+
+MANAGER = "/net/mpathd"
+SERVICES = "/net/mpathd/service/"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+
+class Refused(Exception):
+    """An error came back.
+
+    Args:
+        name: its name.
+        text: its text.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+        self.text = text
+
+
+class Client:
+    """One connection that hears all signals of net.mpathd.
+
+    Args:
+        address: of the bus.
+        name: whom to call; a face that waits for its name is called by its unique one.
+    """
+
+    def __init__(self, address: str, name: str = "net.mpathd") -> None:
+        self.bus = MessageBus(bus_address=address)
+        self.name = name
+        self.signals: list[Message] = []
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.wait_for(self.bus.connect(), 10)
+        self.bus.add_message_handler(self._hear)
+        rule = "type='signal',path_namespace='/net/mpathd'"
+        await self.bus.call(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="AddMatch",
+                signature="s",
+                body=[rule],
+            )
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.bus.disconnect()
+
+    def _hear(self, message: Message) -> bool:
+        if message.message_type is MessageType.SIGNAL and message.path.startswith("/net/mpathd"):
+            self.signals.append(message)
+            self._news.set()
+        return False
+
+    async def heard(self, wanted: Callable[[list[Message]], Any]) -> Any:
+        """Wait until the signals heard so far satisfy a condition; give its result.
+
+        Args:
+            wanted: looks at all signals so far.
+        """
+        async with asyncio.timeout(10):
+            while not (result := wanted(self.signals)):
+                self._news.clear()
+                await self._news.wait()
+        return result
+
+    async def call(self, path: str, interface: str | None, member: str, types: str = "", *body: Any) -> Any:
+        """Call, and give the results: none, the only one, or a list.
+
+        Args:
+            path: the object.
+            interface: its interface, or none.
+            member: the method.
+            types: of the arguments.
+            body: the arguments.
+        """
+        reply = await asyncio.wait_for(
+            self.bus.call(
+                Message(
+                    destination=self.name,
+                    path=path,
+                    interface=interface,
+                    member=member,
+                    signature=types,
+                    body=list(body),
+                )
+            ),
+            20,
+        )
+        if reply.message_type is MessageType.ERROR:
+            raise Refused(reply.error_name, reply.body[0])
+        return reply.body[0] if len(reply.body) == 1 else reply.body
+
+    async def get(self, path: str, interface: str, name: str) -> Any:
+        """Read a property.
+
+        Args:
+            path: the object.
+            interface: its interface.
+            name: the property.
+        """
+        return (await self.call(path, PROPERTIES, "Get", "ss", interface, name)).value
+
+    async def set(self, path: str, interface: str, name: str, types: str, value: Any) -> None:
+        """Write a property.
+
+        Args:
+            path: the object.
+            interface: its interface.
+            name: the property.
+            types: the value's type.
+            value: the value.
+        """
+        await self.call(path, PROPERTIES, "Set", "ssv", interface, name, Variant(types, value))
+
+
+def plain(value: Any) -> Any:
+    """Take variants off, at any depth.
+
+    Args:
+        value: a value from the bus.
+    """
+    match value:
+        case Variant():
+            return plain(value.value)
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case list():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def tool(scene: Scene, *command: str, uid: int | None = None, gids: tuple[int, ...] = ()) -> str:
+    """Run busctl, gdbus or dbus-send on the scene's bus and give what it prints; its errors count as output.
+
+    Args:
+        scene: where.
+        command: the command; ADDRESS stands for the bus address.
+        uid: as whom; None means whoever runs the tests.
+        gids: the user's groups.
+    """
+    words = [word.replace("ADDRESS", scene.address) for word in command]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        user=uid,
+        group=uid,
+        extra_groups=None if uid is None else gids,
+        cwd="/",
+    )
+    return done.stdout + done.stderr
