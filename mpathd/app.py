@@ -217,9 +217,25 @@ def release(loop: Reconciler) -> int:
     """
     done, refused = loop.release()
     for step in done:
-        print(f"[#] {step}", file=sys.stderr)
+        print(f"[#] {step}")
     for _, refusal in refused:
         print(f"mpathd: {refusal}", file=sys.stderr)
+    return FAILED if refused else DONE
+
+
+def goodbye(loop: Reconciler) -> int:
+    """Take away what is ours at stop, and log it.
+
+    Args:
+        loop: the loop, which has ended.
+    """
+    import structlog
+
+    done, refused = loop.release()
+    log = structlog.get_logger("mpathd")
+    log.info("stopped", removed=len(done), refused=len(refused))
+    for _, refusal in refused:
+        log.error("refused", command=refusal.command, reason=refusal.text)
     return FAILED if refused else DONE
 
 
@@ -268,9 +284,9 @@ async def serve(opts: Options, loop: Reconciler, machine: Machine) -> None:
 
 
 def _face(loop: Reconciler) -> Face:
-    from .bus.face import Face
+    from .bus.native import native_face
 
-    return Face(loop, address=loop.config.address, group=loop.config.group)
+    return native_face(loop, loop.config.address, loop.config.group)
 
 
 async def _reloads(loop: Reconciler, hup: asyncio.Event) -> None:
@@ -321,7 +337,7 @@ def run(opts: Options) -> int:
     asyncio.run(serve(opts, loop, machine))
     status = DONE
     if not (opts.keep or loop.config.keep):
-        status = release(loop)
+        status = goodbye(loop)
     machine.close()
     ours.close()
     return status

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..model.numbers import SPLIT
 from ..model.policy import Policy
 from ..model.view import Finding, Service
-from ..model.words import Family, Prefix, Severity
+from ..model.words import Family, Prefix, Severity, host
 from ..model.world import World
 from .membership import Member
 from .prefixes import span
@@ -59,10 +59,9 @@ def _arp_flux(scene: Scene) -> Iterator[Finding]:
     for member in scene.members:
         if not member.link.carrier:
             continue
-        seen = {span(Prefix(f"{a.address}/{a.bits}")) for a in member.addresses(Family.INET) if a.bits < 31}
-        for first, last, _ in seen:
-            mask = last - first
-            subnets.setdefault((first & ~mask, mask), []).append(member)
+        own = [a for a in member.addresses(Family.INET) if a.bits < 31]
+        for first, bits in {(span(host(a.address))[0] >> (32 - a.bits), a.bits) for a in own}:
+            subnets.setdefault((first, bits), []).append(member)
     for sharing in subnets.values():
         loose = [m.link.name for m in sharing if not m.link.arp_ignore]
         if len(sharing) > 1 and loose and any(m.wanted for m in sharing):
