@@ -1,0 +1,146 @@
+"""mpathd as mpathctl sees it: what can be asked, with a time limit for each, and its troubles in plain words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mpathd.model.settings import BY_PROPERTY
+
+from . import codec
+from .codec import Message, Variant
+from .errors import Absent, Answered, Late
+from .wire import DRIVER, DRIVER_PATH, Wire
+
+NAME = "net.mpathd"
+ROOT = "/net/mpathd"
+MANAGER = "net.mpathd.Manager"
+SERVICE = "net.mpathd.Service"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+# Seconds until an answer counts as missing. A change is answered when the kernel has it, and a kernel under load
+# with a thousand uplinks takes its time; a question is answered from memory.
+QUESTION, CHANGE = 5.0, 30.0
+
+GONE = {"ServiceUnknown", "NameHasNoOwner", "NoReply"}
+
+# Rules for the bus: what a monitor hears. The owner's rule says when mpathd goes and comes.
+HEARD = (
+    f"type='signal',sender='{NAME}'",
+    f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',member='NameOwnerChanged',arg0='{NAME}'",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as the daemon tells it.
+
+    Args:
+        path: its object.
+        values: its properties by their D-Bus names, in the daemon's order.
+    """
+
+    path: str
+    values: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Its identifier."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def interface(self) -> str:
+        """The link's name."""
+        return str(self.values.get("Interface", ""))
+
+
+class Client:
+    """A connection to mpathd.
+
+    Args:
+        wire: a connection to the bus.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+    @classmethod
+    def open(cls) -> Client:
+        """Connect to the bus that the environment names, or the system's.
+
+        Raises:
+            Absent: it cannot be reached.
+        """
+        return cls(Wire.open())
+
+    def services(self, patience: float = QUESTION) -> tuple[Service, ...]:
+        """Ask for all services, in their order.
+
+        Args:
+            patience: seconds.
+        """
+        (rows,) = self._call(ROOT, MANAGER, "GetServices", patience=patience)
+        return tuple(Service(path, values) for path, values in rows)
+
+    def status(self) -> Mapping[str, Any]:
+        """Ask how the agent is; it looks again first."""
+        (found,) = self._call(ROOT, MANAGER, "GetStatus", patience=CHANGE)
+        return dict(found)
+
+    def defaults(self) -> Mapping[str, Any]:
+        """Ask for the settings of services that have none of their own."""
+        (found,) = self._call(ROOT, PROPERTIES, "Get", "ss", (MANAGER, "Defaults"))
+        return dict(found)
+
+    def configure(self, path: str, values: Mapping[str, bool | str]) -> None:
+        """Set several settings at once and wait until the kernel has them.
+
+        Args:
+            path: a service's object; empty sets the default and every service.
+            values: property name to value.
+        """
+        given = {name: Variant(BY_PROPERTY[name].signature, value) for name, value in values.items()}
+        interface, method = (SERVICE, "Configure") if path else (MANAGER, "SetDefaults")
+        self._call(path or ROOT, interface, method, "a{sv}", (given,), CHANGE)
+
+    def listen(self) -> str:
+        """Subscribe to everything a monitor tells; gives mpathd's unique name, empty while it is not there."""
+        for rule in HEARD:
+            self.wire.ask("AddMatch", rule)
+        try:
+            (owner,) = self.wire.ask("GetNameOwner", NAME)
+        except Answered as error:
+            if error.name in GONE:
+                return ""
+            raise
+        return str(owner)
+
+    def heard(self) -> Iterable[Message]:
+        """Give the signals that are here already."""
+        while (message := self.wire.signal(0)) is not None:
+            yield message
+
+    def _call(
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: tuple[Any, ...] = (),
+        patience: float = QUESTION,
+    ) -> list[Any]:
+        fields = {codec.PATH: path, codec.INTERFACE: interface, codec.MEMBER: member, codec.DESTINATION: NAME}
+        try:
+            return self.wire.call(fields, signature, body, time.monotonic() + patience)
+        except Late:
+            text = f"mpathd did not answer {member} within {patience:g} s"
+            raise Late(text, "look at: systemctl status mpathd, journalctl -u mpathd") from None
+        except Answered as error:
+            if error.name in GONE:
+                raise Absent("mpathd is not running (systemctl start mpathd)") from None
+            if error.name == "AccessDenied":
+                text = f"the bus does not let you call {member}: {error.text}"
+                raise Answered("PermissionDenied", text, "be root, or a member of the group in mpathd.conf") from None
+            raise

@@ -1,0 +1,128 @@
+"""What may stand next on the command line, for the shells; never an error, and nothing when mpathd is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from .parse import find
+from .table import COMMANDS, COMMON, GLOBAL, Command, Option
+
+# Candidate and what it is.
+Candidate = tuple[str, str]
+
+# Offers the candidates of a kind of argument ("service").
+Live = Callable[[str], Iterable[Candidate]]
+
+
+def candidates(words: Sequence[str], live: Live, commands: Sequence[Command] = COMMANDS) -> list[Candidate]:
+    """Give what may stand in place of the last word.
+
+    Args:
+        words: all after the program's name, up to the one that is being typed, which may be empty.
+        live: asks for what only the daemon knows.
+        commands: the rows.
+    """
+    *before, typed = joined(words) or [""]
+    return [found for found in _offered(before, typed, live, commands) if found[0].startswith(typed)]
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """Undo that bash takes "=" for a word of its own: --option = value.
+
+    Args:
+        words: as the shell has them.
+    """
+    out: list[str] = []
+    for word in words:
+        if out and word == "=" and out[-1].startswith("--"):
+            out[-1] += "="
+        elif out and out[-1].startswith("--") and out[-1].endswith("="):
+            out[-1] += word
+        else:
+            out.append(word)
+    return out
+
+
+def _offered(before: list[str], typed: str, live: Live, commands: Sequence[Command]) -> Iterator[Candidate]:
+    while before and before[0].startswith("-"):
+        before = before[1:]
+    command, count = find(before, commands)
+    if len(before) == count:  # the command itself is still being typed, or could go on
+        if typed.startswith("-") and command is None:
+            yield from _names(GLOBAL if not before else COMMON, ())
+        yield from _words(before, commands)
+    if command is None:
+        return
+    options = (*command.options, *COMMON)
+    rest = before[count:]
+    name, equals, _ = typed.partition("=")
+    owner = _option(name, options) if equals else _option(rest[-1], options) if rest else None
+    if owner is not None and owner.value and (equals or "=" not in rest[-1]):
+        yield from ((f"{name}{equals}{choice}" if equals else choice, "") for choice in owner.choices)
+        return
+    places = _places(rest, options)
+    if not typed.startswith("-") and places < len(command.takes):
+        yield from live(command.takes[places].kind)
+    if typed.startswith("-") or places >= len(command.takes):
+        yield from _names(options, rest)
+
+
+def _words(before: list[str], commands: Sequence[Command]) -> Iterator[Candidate]:
+    """The words that commands go on with; the first word of a group has no explanation."""
+    at = len(before)
+    told = set()
+    for row in commands:
+        if len(row.words) > at and list(row.words[:at]) == before and row.words[at] not in told:
+            told.add(row.words[at])
+            yield row.words[at], row.help if len(row.words) == at + 1 else ""
+
+
+def _option(word: str, options: Iterable[Option]) -> Option | None:
+    return next((row for row in options if word.partition("=")[0] in row.names), None)
+
+
+def _places(rest: list[str], options: Sequence[Option]) -> int:
+    """How many words stand in places, options and their values taken away."""
+    count, value = 0, False
+    for word in rest:
+        if value:
+            value = False
+        elif word.startswith("-"):
+            row = _option(word, options)
+            value = row is not None and bool(row.value) and "=" not in word
+        else:
+            count += 1
+    return count
+
+
+def _names(options: Iterable[Option], rest: Iterable[str]) -> Iterator[Candidate]:
+    given = {word.partition("=")[0] for word in rest}
+    for row in options:
+        if row.many or not given & set(row.names):
+            yield row.names[0], row.help
+
+
+def services(kind: str) -> Iterator[Candidate]:
+    """Ask the daemon for services: identifiers, and interfaces, each explained by the other.
+
+    Args:
+        kind: of the argument.
+    """
+    if kind != "service":
+        return
+    from .client import Client
+    from .words import clean
+
+    found = Client.open().services(patience=1.0)
+    yield from ((row.id, clean(f"{row.values.get('Name', '')} on {row.interface}")) for row in found)
+    yield from ((row.interface, row.id) for row in found if row.interface.isprintable())
+
+
+def run(words: Sequence[str]) -> None:
+    """Answer a shell: one line a candidate, a tabulator before what it is.
+
+    Args:
+        words: all after the program's name, up to the one that is being typed.
+    """
+    for candidate, text in candidates(words, services):
+        print(f"{candidate}\t{text}")

@@ -1,0 +1,144 @@
+"""From the words of the command line to an order, by the table; whatever does not fit is a Usage error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .errors import Usage
+from .table import COMMANDS, COMMON, GLOBAL, Command, Option
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done.
+
+    Args:
+        command: the row; None when only a global option was given, or nothing.
+        options: key of an option to its values; a flag has none.
+        words: the words by place.
+        group: the words that did not make a whole command ("session").
+    """
+
+    command: Command | None
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+
+    def has(self, key: str) -> bool:
+        """Whether an option was given.
+
+        Args:
+            key: the option's.
+        """
+        return key in self.options
+
+
+def find(words: Sequence[str], commands: Sequence[Command] = COMMANDS) -> tuple[Command | None, int]:
+    """Find the command that words begin with, and how many of them name it; or how many name a group.
+
+    Args:
+        words: the command line, global options taken away.
+        commands: the rows.
+    """
+    count = 0
+    while count < len(words):
+        taken = tuple(words[: count + 1])
+        below = [row for row in commands if row.words[: count + 1] == taken]
+        if not below:
+            break
+        count += 1
+        whole = [row for row in below if row.words == taken]
+        if whole and len(below) == 1:
+            return whole[0], count
+    return next((row for row in commands if row.words == tuple(words[:count])), None), count
+
+
+def parse(words: Sequence[str], commands: Sequence[Command] = COMMANDS) -> Order:
+    """Read a command line.
+
+    Args:
+        words: all of it after the program's name.
+        commands: the rows.
+
+    Raises:
+        Usage: it does not fit the table.
+    """
+    rest = list(words)
+    given: dict[str, tuple[str, ...]] = {}
+    while rest and rest[0].startswith("-") and rest[0] != "--":
+        _take_option(rest, GLOBAL, given, "mpathctl")
+    command, count = find(rest, commands)
+    group = tuple(rest[:count])
+    if command is None:
+        unknown = next((word for word in rest[count:] if not word.startswith("-")), None)
+        if unknown is None:
+            rest = rest[count:]
+            while rest:
+                _take_option(rest, COMMON, given, " ".join(("mpathctl", *group)))
+            return Order(None, given, group=group)
+        within = [row.words[count] for row in commands if row.words[:count] == group]
+        label = " ".join((*group, unknown))
+        raise Usage(f"no command called '{label}'", f"commands: {', '.join(dict.fromkeys(within))}")
+    rest = rest[count:]
+    places: list[str] = []
+    only_places = False
+    takes_all = any(argument.many for argument in command.takes)
+    while rest:
+        if only_places or rest[0] == "-" or not rest[0].startswith("-"):
+            places.append(rest.pop(0))
+            only_places = only_places or (takes_all and len(places) >= len(command.takes))
+        elif rest[0] == "--":
+            rest.pop(0)
+            only_places = True
+        else:
+            _take_option(rest, (*command.options, *COMMON), given, f"mpathctl {command.name}")
+    if not given.keys() & {"help"}:
+        _check_places(command, places, takes_all=takes_all)
+    return Order(command, given, tuple(places))
+
+
+def _check_places(command: Command, places: list[str], *, takes_all: bool) -> None:
+    usage = f"see: mpathctl {command.name} --help"
+    for argument, word in zip(command.takes, places, strict=False):
+        if not word:
+            raise Usage(f"{command.name}: {argument.name} is empty", usage)
+    if len(places) > len(command.takes) and not takes_all:
+        raise Usage(f"{command.name}: '{places[len(command.takes)]}' is one word too many", usage)
+    missing = [argument.name for argument in command.takes[len(places) :] if argument.required]
+    if missing:
+        raise Usage(f"{command.name}: {' '.join(missing)} is missing", usage)
+
+
+def _take_option(rest: list[str], options: Sequence[Option], given: dict[str, tuple[str, ...]], program: str) -> None:
+    """Take one option, and its value, from the front of the line."""
+    word = rest.pop(0)
+    name, equals, value = word.partition("=")
+    option = next((row for row in options if name in row.names), None)
+    if option is None:
+        known = ", ".join(row.names[0] for row in options)
+        raise Usage(f"{program} has no option '{name}'", f"options: {known}")
+    if not option.value:
+        if equals:
+            raise Usage(f"option {name} takes no value, given was '{value}'", f"write it as: {name}")
+        given[option.key] = ()
+        return
+    if not equals:
+        if not rest or rest[0].startswith("--"):
+            raise Usage(f"option {name} has no value", f"expected: {name} {option.value}")
+        value = rest.pop(0)
+    value = _choice(option, name, value)
+    given[option.key] = (*given.get(option.key, ()), value) if option.many else (value,)
+
+
+def _choice(option: Option, name: str, value: str) -> str:
+    """The value in the table's own spelling."""
+    if not option.choices:
+        return value
+    plain = value.lower()
+    if plain in option.choices:
+        return plain
+    for choice, spellings in option.also:
+        if plain in spellings:
+            return choice
+    raise Usage(f"option {name} cannot be '{value}'", f"expected one of: {', '.join(option.choices)}")
