@@ -117,9 +117,7 @@ class Scene:
         """An address that has our rules already."""
         index, address = self._index(words[0]), Address(words[1])
         numbers = self.policy.numbers
-        rule = Rule(
-            family_of(address), numbers.priority(SERVICE_TABLE), host(address), numbers.table(index)
-        )
+        rule = Rule(family_of(address), numbers.priority(SERVICE_TABLE), host(address), numbers.table(index))
         self.rules.append(rule)
 
     def _rp_filter(self, words: list[str]) -> None:

@@ -46,9 +46,7 @@ def _unique(routes: list[Route]) -> frozenset[Route]:
     return frozenset({route.key: route for route in routes}.values())
 
 
-STATES = st.builds(
-    KernelState, st.lists(ROUTES, max_size=12).map(_unique), st.lists(RULES, max_size=12).map(frozenset)
-)
+STATES = st.builds(KernelState, st.lists(ROUTES, max_size=12).map(_unique), st.lists(RULES, max_size=12).map(frozenset))
 
 
 def apply(steps: tuple[Step, ...], have: KernelState) -> KernelState:
