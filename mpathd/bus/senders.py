@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 
-# Calls of one sender that may wait; the next is refused. A client that waits for answers has one.
-WAITING = 64
+# Calls of one sender that may wait; the next is refused. As many as dbus-daemon lets a connection wait for, so
+# that only those who do not want answers meet this bound.
+WAITING = 128
 
 # Answers one call, and never raises.
 Job = Callable[[], Awaitable[None]]

@@ -62,6 +62,7 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         self.bus.disconnect()
+        await asyncio.gather(self.bus.wait_for_disconnect(), return_exceptions=True)
 
     def _hear(self, message: Message) -> bool:
         if message.message_type is MessageType.SIGNAL and message.path.startswith("/net/mpathd"):

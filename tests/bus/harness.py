@@ -39,6 +39,8 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <type>system</type>
   <auth>EXTERNAL</auth>
   <listen>unix:path={socket}</listen>
+  <!-- The bus's own bound (128) would hide ours. -->
+  <limit name="max_replies_per_connection">10000</limit>
   <policy context="default">
     <allow user="*"/>
     <deny own="*"/>
