@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, Self
 
-from bus.harness import Scene
 from dbus_next import Message, MessageType, Variant
 from dbus_next.aio import MessageBus
+
+from bus.harness import Scene
 
 MANAGER = "/net/mpathd"
 SERVICES = "/net/mpathd/service/"

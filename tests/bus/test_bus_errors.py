@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bus.client import MANAGER, PROPERTIES, SERVICES, Client, Refused
-from bus.harness import CABLE, SECOND, TUNNEL, Scene
 from dbus_next import Variant
 from structlog.testing import capture_logs
 
+from bus.client import MANAGER, PROPERTIES, SERVICES, Client, Refused
+from bus.harness import CABLE, SECOND, TUNNEL, Scene
 from mpathd.bus import standard
 from mpathd.model.errors import ConfigError, NotApplied
 from mpathd.model.view import Service

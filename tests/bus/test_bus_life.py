@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bus.client import MANAGER, SERVICES, Client
-from bus.harness import CABLE, FakeAgent, PrivateBus, Scene
 from dbus_next import Message
 from dbus_next.constants import RequestNameReply
 
+from bus.client import MANAGER, SERVICES, Client
+from bus.harness import CABLE, FakeAgent, PrivateBus, Scene
 from mpathd.bus import face as life
 from mpathd.bus import wire as wires
 from mpathd.bus.face import Face

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from bus.client import MANAGER, PROPERTIES, SERVICES, Client, Refused
-from bus.harness import CABLE, SECOND, Scene
 from dbus_next import Message, MessageFlag
 
+from bus.client import MANAGER, PROPERTIES, SERVICES, Client, Refused
+from bus.harness import CABLE, SECOND, Scene
 from mpathd.bus import wire
 from mpathd.bus.senders import WAITING
 from mpathd.bus.wire import Wire

@@ -9,10 +9,10 @@ import pwd
 from typing import Any
 
 import pytest
-from bus.client import MANAGER, SERVICES, Client, tool
-from bus.harness import CABLE, Scene
 from dbus_next import Variant
 
+from bus.client import MANAGER, SERVICES, Client, tool
+from bus.harness import CABLE, Scene
 from mpathd.bus.credentials import REMEMBERED, Credentials
 from mpathd.model.errors import MpathError
 

@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from bus.client import MANAGER, SERVICES, Client, plain
-from bus.harness import CABLE, REFUSAL, SECOND, STEP, TUNNEL, Scene
 from dbus_next import Message, Variant
 
+from bus.client import MANAGER, SERVICES, Client, plain
+from bus.harness import CABLE, REFUSAL, SECOND, STEP, TUNNEL, Scene
 from mpathd.model.words import ServiceState
 
 SERVICE = "net.mpathd.Service"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bus.client import MANAGER, PROPERTIES, SERVICES, Client, plain, tool
-from bus.harness import CABLE, FINDING, REFUSAL, SECOND, TUNNEL, Scene
 from dbus_next import Variant
 
+from bus.client import MANAGER, PROPERTIES, SERVICES, Client, plain, tool
+from bus.harness import CABLE, FINDING, REFUSAL, SECOND, TUNNEL, Scene
 from mpathd.bus import native, standard
 from mpathd.bus.native import service_path
 from mpathd.bus.table import Interface, Object, Tree

@@ -1,0 +1,102 @@
+"""docs/api says what the table says, and the table what docs/api says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_next import Message, Variant
+from docutils.core import publish_doctree
+
+from bus.client import MANAGER, SERVICES, Client
+from bus.harness import CABLE, FINDING, Scene
+from mpathd.bus import native
+from mpathd.bus.table import Arg, Interface
+from mpathd.model import errors
+
+DOCS = Path(__file__).parents[2] / "docs" / "api"
+FACES = {"manager.rst": native.MANAGER, "service.rst": native.SERVICE}
+
+ROW = re.compile(r"^``([^`]+)``(?: \[(\w+)\])?$", re.MULTILINE)
+KEY = re.compile(r"^ +- ``(\w+)`` \(([^)]+)\):", re.MULTILINE)
+
+
+def written(interface: Interface) -> set[tuple[str, str]]:
+    """The rows of an interface as the documents write them.
+
+    Args:
+        interface: the interface.
+    """
+
+    def words(args: tuple[Arg, ...]) -> str:
+        return ", ".join(f"{arg.signature} {arg.name}" for arg in args)
+
+    rows = set()
+    for method in interface.methods:
+        gives = f" -> {words(method.gives)}" if method.gives else ""
+        rows.add((f"{method.name}({words(method.takes)}){gives}", ""))
+    for signal in interface.signals:
+        rows.add((f"{signal.name}({words(signal.args)})", ""))
+    for row in interface.properties:
+        rows.add((f"{row.signature} {row.name}", "readwrite" if row.set else "readonly"))
+    return rows
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_every_row_and_nothing_else(name: str) -> None:
+    text = (DOCS / name).read_text()
+
+    assert Counter(ROW.findall(text)) == Counter(written(FACES[name]))
+    assert f":Interface: {FACES[name].name}\n" in text
+    assert f":Service: {native.NAME}\n" in text
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.rst")))
+def test_it_is_clean_rst(name: str) -> None:
+    settings = {"halt_level": 2, "report_level": 5}
+
+    assert publish_doctree((DOCS / name).read_text(), settings_overrides=settings).children
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_possible_errors_exist(name: str) -> None:
+    kinds = {kind.name for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "name")}
+    overview = set(re.findall(r"``net\.mpathd\.Error\.(\w+)``", (DOCS / "overview.rst").read_text()))
+    named = re.findall(r"Possible errors: ([\w, ]+)", (DOCS / name).read_text())
+
+    assert {error for line in named for error in line.split(", ")} - {"none"} <= overview
+    assert overview == kinds
+
+
+def test_every_key_of_every_dictionary(scene: Scene) -> None:
+    async def play() -> tuple[Any, list[Message], Any]:
+        async with Client(scene.address) as client:
+            work = scene.agent.show(CABLE, findings=(FINDING,))
+            await asyncio.to_thread(scene.do, work)
+            await client.heard(lambda signals: [one for one in signals if one.member == "Pass"])
+            status = await client.call(MANAGER, "net.mpathd.Manager", "GetStatus")
+            properties = "org.freedesktop.DBus.Properties"
+            service = await client.call(SERVICES + CABLE.id, properties, "GetAll", "s", "net.mpathd.Service")
+            return status, client.signals, service
+
+    status, signals, service = asyncio.run(play())
+    manager_keys = keys(status) + keys(status["Findings"].value[0])
+    manager_keys += keys(next(one for one in signals if one.member == "Pass").body[0])
+    service_keys = keys(service["Ethernet"].value)
+    for name in ("IPv4", "IPv6", "Gateways"):
+        service_keys += keys(service[name].value[0])
+    assert Counter(KEY.findall((DOCS / "manager.rst").read_text())) == Counter(manager_keys)
+    assert Counter(KEY.findall((DOCS / "service.rst").read_text())) == Counter(service_keys)
+
+
+def keys(bag: dict[str, Variant]) -> list[tuple[str, str]]:
+    """The keys of an a{sv} and the types of its values.
+
+    Args:
+        bag: from the bus.
+    """
+    return [(key, value.signature) for key, value in bag.items()]
