@@ -49,14 +49,13 @@ class Credentials:
             # First the match, then the question: a caller that leaves in between is forgotten all the same.
             await self._wire.ask("AddMatch", "s", _rule(sender))
             told = (await self._wire.ask("GetConnectionCredentials", "s", sender))[0]
-        except (BusLost, BusRefusal, TimeoutError) as error:
-            msg = f"the bus does not say who {sender} is: {error}"
-            raise MpathError(msg, "try again") from error
-        uid = told["UnixUserID"].value if "UnixUserID" in told else None
+            uid = told["UnixUserID"].value
+        except (BusLost, BusRefusal, TimeoutError, KeyError) as error:
+            # A caller that calls and leaves at once must not use up our match rules.
+            self._unmatch(sender)
+            msg = f"the bus does not say which user {sender} is: {error}"
+            raise MpathError(msg, "try again, over a local Unix socket") from error
         groups = told["UnixGroupIDs"].value if "UnixGroupIDs" in told else None
-        if uid is None:
-            msg = f"the bus does not know which user {sender} is"
-            raise MpathError(msg, "call from a local Unix socket")
         caller = await self._judge(sender, uid, groups)
         self._known[sender] = caller
         while len(self._known) > REMEMBERED:
@@ -69,7 +68,11 @@ class Credentials:
         Args:
             sender: its unique name.
         """
-        if self._known.pop(sender, None) is not None and self._wire.connected:
+        if self._known.pop(sender, None) is not None:
+            self._unmatch(sender)
+
+    def _unmatch(self, sender: str) -> None:
+        if self._wire.connected:
             self._wire.tell("RemoveMatch", "s", _rule(sender))
 
     async def _judge(self, sender: str, uid: int, groups: list[int] | None) -> Caller:

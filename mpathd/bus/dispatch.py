@@ -34,15 +34,24 @@ async def answer(message: Message, surface: Surface, agent: Agent, caller: Calla
         if row.may is not None:
             await authorise(call, row.may)
         results = await row.run(call)
-        reply = Message.new_method_return(message, signature(row.gives), results)
-        reply.signature_tree.verify(results)
+        return Message.new_method_return(message, signature(row.gives), results)
     except MpathError as error:
         return Message.new_error(message, error_name(error, surface.errors), str(error))
-    except Exception:
-        log.exception("bus.call_failed", path=message.path, member=message.member, sender=message.sender)
-        text = f"mpathd failed while answering {message.member}\n  its log has the details"
-        return Message.new_error(message, surface.errors + "Failed", text)
-    return reply
+    except Exception as error:
+        return failed(message, surface, error)
+
+
+def failed(message: Message, surface: Surface, error: Exception) -> Message:
+    """Log what nobody expected, and answer without its details.
+
+    Args:
+        message: the call.
+        surface: the table.
+        error: what happened.
+    """
+    log.error("bus.call_failed", path=message.path, member=message.member, exc_info=error)
+    text = f"mpathd failed while answering {message.member}\n  its log has the details"
+    return Message.new_error(message, surface.errors + "Failed", text)
 
 
 def find(tree: Tree, path: str, interface: str | None, member: str) -> Method:

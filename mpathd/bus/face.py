@@ -13,11 +13,12 @@ from dbus_next.constants import MessageFlag
 from mpathd.model.agent import Agent
 from mpathd.model.errors import ConfigError
 
+from .address import bus_address
 from .credentials import Credentials
-from .dispatch import answer, signature
+from .dispatch import answer, failed, signature
 from .senders import WAITING, Senders
 from .table import Emission, Surface
-from .wire import DRIVER, BusLost, BusRefusal, Wire, bus_address
+from .wire import DRIVER, BusLost, BusRefusal, Wire
 
 log = structlog.get_logger()
 
@@ -180,7 +181,10 @@ class Face:
         caller = partial(credentials.caller, message.sender)
         reply = await answer(message, self._surface, self._agent, caller)
         self._tell_changes()  # first the news, then the answer: nobody can read a value before its signal is out
-        _reply(wire, message, reply)
+        try:
+            _reply(wire, message, reply)
+        except Exception as error:  # a row gave another type than the table promises
+            _reply(wire, message, failed(message, self._surface, error))
 
     async def _follow(self) -> None:
         async for done in self._agent.passes():

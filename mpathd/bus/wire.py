@@ -11,26 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import socket
 from collections.abc import Callable
 from typing import Any, Literal
-from urllib.parse import unquote
 
 import structlog
 from dbus_next import Message, MessageType
 from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.signature import SignatureTree
 
-from mpathd.model.errors import ConfigError
-
+from .address import places
 from .errors import STANDARD
 
 log = structlog.get_logger()
 
 DRIVER = "org.freedesktop.DBus"
 DRIVER_PATH = "/org/freedesktop/DBus"
-SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 # Seconds until a call, or all of connecting, counts as failed. The bus answers in less than a millisecond.
 PATIENCE = 5.0
@@ -67,38 +63,6 @@ class BusRefusal(Exception):
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")
         self.name = name
-
-
-def bus_address(given: str) -> str:
-    """Choose the bus: as given, else as the environment says, else the system bus.
-
-    Args:
-        given: an address from the configuration; may be empty.
-    """
-    return given or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
-
-
-def places(address: str) -> list[str]:
-    """Give the socket names in a bus address, in order; an abstract one begins with a zero character.
-
-    Args:
-        address: as in the D-Bus specification, alternatives separated by semicolons.
-
-    Raises:
-        ConfigError: nothing in it is a Unix socket.
-    """
-    found = []
-    for entry in filter(None, address.split(";")):
-        transport, _, rest = entry.partition(":")
-        options = {key: unquote(value) for key, _, value in (pair.partition("=") for pair in rest.split(","))}
-        if transport == "unix" and "path" in options:
-            found.append(options["path"])
-        elif transport == "unix" and "abstract" in options:
-            found.append("\0" + options["abstract"])
-    if not found:
-        msg = f"bus address {address!r} names no Unix socket"
-        raise ConfigError(msg, f"write it as {SYSTEM_BUS}")
-    return found
 
 
 class Wire:

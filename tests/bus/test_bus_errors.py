@@ -211,6 +211,24 @@ def test_what_the_agent_says(scene: Scene, failure: Exception, name: str, text: 
     assert [entry["event"] for entry in logs] == ["bus.call_failed"] * (name == OURS + "Failed")
 
 
+def test_a_value_of_the_wrong_type_is_our_fault(scene: Scene) -> None:
+    async def play() -> Refused:
+        async with Client(scene.address) as client:
+            with pytest.raises(Refused) as caught:
+                await client.get(AT, SERVICE, "Table")
+            with pytest.raises(Refused):
+                await client.call(MANAGER, FACE, "GetServices")
+            assert await client.get(AT, SERVICE, "State") == "ready"
+            return caught.value
+
+    scene.do(scene.agent.show(replace(CABLE, table=-1)))
+    with capture_logs() as logs:
+        refused = asyncio.run(play())
+    assert refused.name == OURS + "Failed"
+    assert "Traceback" not in refused.text
+    assert {entry["event"] for entry in logs} >= {"bus.call_failed"}
+
+
 def test_a_service_that_has_just_gone(scene: Scene) -> None:
     async def play() -> Refused:
         async with Client(scene.address) as client:

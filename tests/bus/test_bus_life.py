@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 from dbus_next import Message
 from dbus_next.constants import RequestNameReply
+from structlog.testing import capture_logs
 
 from bus.client import MANAGER, SERVICES, Client
 from bus.harness import CABLE, FakeAgent, PrivateBus, Scene
+from mpathd.bus import address
 from mpathd.bus import face as life
 from mpathd.bus import wire as wires
 from mpathd.bus.face import Face
 from mpathd.bus.native import native_face
-from mpathd.bus.wire import BusLost, Wire, bus_address, places
+from mpathd.bus.wire import BusLost, Wire
 from mpathd.model.errors import ConfigError
 
 AT = SERVICES + CABLE.id
@@ -203,8 +205,19 @@ def test_waiting_grows_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             await face.stop()
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    asyncio.run(play())
+    with capture_logs() as logs:
+        asyncio.run(play())
     assert slept[:9] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    assert [entry["event"] for entry in logs] == ["bus.trouble"]  # the same trouble is told once
+
+
+def test_no_timer_runs_while_connected(scene: Scene) -> None:
+    async def play() -> None:
+        async with Client(scene.address) as client:
+            await client.set(AT, SERVICE, "AutoConnect", "b", value=True)
+
+    asyncio.run(play())
+    assert [timer for timer in scene.loop._scheduled if not timer.cancelled()] == []  # type: ignore[attr-defined]
 
 
 def test_the_name_belongs_to_somebody_else() -> None:
@@ -296,14 +309,14 @@ def test_stop_before_during_and_after(tmp_path: Path) -> None:
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert places("unix:path=/run/a,guid=12;unix:abstract=b%20c;tcp:host=x") == ["/run/a", "\0b c"]
+    assert address.places("unix:path=/run/a,guid=12;unix:abstract=b%20c;tcp:host=x") == ["/run/a", "\0b c"]
     with pytest.raises(ConfigError, match="names no Unix socket"):
-        places("tcp:host=x,port=1")
+        address.places("tcp:host=x,port=1")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/x")
-    assert bus_address("") == "unix:path=/x"
-    assert bus_address("unix:path=/y") == "unix:path=/y"
+    assert address.bus_address("") == "unix:path=/x"
+    assert address.bus_address("unix:path=/y") == "unix:path=/y"
     monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS")
-    assert bus_address("") == wires.SYSTEM_BUS
+    assert address.bus_address("") == address.SYSTEM_BUS
 
 
 def frame(flags: int = 0, *, spoil: bool = False) -> bytes:

@@ -170,8 +170,9 @@ def test_an_unknown_account_has_no_groups() -> None:
 def test_a_caller_without_user_is_refused() -> None:
     wire: Any = FakeWire()
 
-    with pytest.raises(MpathError, match=r"does not know which user :1\.7 is"):
+    with pytest.raises(MpathError, match=r"does not say which user :1\.7 is"):
         asyncio.run(Credentials(wire, "").caller(":1.7"))
+    assert [member for member, _ in wire.calls] == ["AddMatch", "GetConnectionCredentials", "RemoveMatch"]
 
 
 def test_the_memory_for_callers_is_bounded() -> None:
