@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -25,11 +26,13 @@ class FakeKernel:
         self.refuse: Callable[[Step], int] = lambda _step: 0
         self.written: list[Step] = []
         self.looks = 0
+        self.looked = asyncio.Event()
         self.meddlers: tuple[str, ...] = ()
 
     def look(self, protocol: int) -> World:
         """Give the world."""
         self.looks += 1
+        self.looked.set()
         return self.world
 
     def suspects(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ..model.words import Severity
 
 WINDOW = 60.0  # seconds that an undoing is remembered
 PATIENCE = 5  # undoings within the window that are healed at once
-LONGEST = 30.0  # seconds between two tries at most
+FIRST, LONGEST = 1.0, 30.0  # seconds between two tries of a contested object, doubling
 SHOWN = 3  # objects that the finding names
 
 
@@ -32,6 +32,7 @@ class Contest:
 
     _times: dict[Step, list[float]] = field(default_factory=dict)
     _next: dict[Step, float] = field(default_factory=dict)
+    _gap: dict[Step, float] = field(default_factory=dict)
 
     def judge(self, steps: Iterable[Step], wanted: KernelState, now: float) -> tuple[tuple[Step, ...], float | None]:
         """Give the steps that may go now, and in how many seconds the first of the others may.
@@ -53,8 +54,9 @@ class Contest:
             times = [t for t in self._times.get(step, []) if now - t < WINDOW]
             times.append(now)
             self._times[step] = times
-            if len(times) > PATIENCE:
-                self._next[step] = now + min(LONGEST, 2.0 ** (len(times) - PATIENCE - 1))
+            if len(times) > PATIENCE or step in self._next:
+                gap = min(LONGEST, self._gap.get(step, FIRST / 2) * 2)
+                self._gap[step], self._next[step] = gap, now + gap
             go.append(step)
         return tuple(go), None if first is None else first - now
 
@@ -68,6 +70,7 @@ class Contest:
             if now - times[-1] > WINDOW:
                 del self._times[step]
                 self._next.pop(step, None)
+                self._gap.pop(step, None)
 
     @property
     def next_settle(self) -> float | None:

@@ -1,0 +1,259 @@
+"""The loop on a kernel that refuses and forgets on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from fake import FakeKernel
+from mpathd.model.agent import Edit, Pass
+from mpathd.model.config import Config
+from mpathd.model.errors import ConfigError, NotApplied, NotFound
+from mpathd.model.numbers import MAIN
+from mpathd.model.policy import Policy, ServiceSettings, Stored
+from mpathd.model.routing import Hop, KernelState, Route, Step, Verb
+from mpathd.model.words import Address, Family, Prefix
+from mpathd.model.world import Link, LinkAddress, World
+from mpathd.plan.tables import gateways_of_main
+from mpathd.reconcile import Reconciler, Setup
+from mpathd.sources.main import Main
+
+ID = "ethernet_020000000002_cable"
+
+
+def _world() -> World:
+    links, main = {}, []
+    for n in (2, 3):
+        address = Address(f"10.0.{n}.2")
+        links[n] = Link(n, f"eth{n}", bytes((2, 0, 0, 0, 0, n)), addresses=(LinkAddress(Family.INET, address, 24),))
+        hop = Hop(n, Address(f"10.0.{n}.1"), dev=f"eth{n}")
+        main.append(Route(Family.INET, MAIN, Prefix(f"10.0.{n}.0/24"), (Hop(n, dev=f"eth{n}"),), link_scope=True))
+        main.append(Route(Family.INET, MAIN, Family.INET.any, (hop,), metric=n))
+    return World(links, main=tuple(main))
+
+
+class Memory:
+    """Remembers what was saved."""
+
+    def __init__(self) -> None:
+        self.saved: list[Stored] = []
+
+    def save(self, stored: Stored) -> None:
+        """Keep it."""
+        self.saved.append(stored)
+
+
+def _setup(*, on: bool = True) -> Setup:
+    policy = Policy(defaults=ServiceSettings(multipath_routing=on))
+    return Setup(Config(policy), (Main(gateways_of_main),))
+
+
+def _loop(kernel: FakeKernel, *, on: bool = True, memory: Memory | None = None) -> Reconciler:
+    return Reconciler(kernel, memory or Memory(), Stored(), _setup(on=on), lambda: _setup(on=on))
+
+
+def _run(work: Callable[[Reconciler], Awaitable[None]], loop: Callable[[], Reconciler]) -> None:
+    async def main() -> None:
+        made = loop()
+        task = asyncio.create_task(made.run())
+        try:
+            async with asyncio.timeout(5):
+                await work(made)
+        finally:
+            task.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_second_pass_writes_nothing() -> None:
+    kernel = FakeKernel(_world())
+    loop = _loop(kernel)
+
+    first, second = loop.pass_(), loop.pass_()
+
+    assert len(first.steps) == 2 * (2 + 4)
+    assert second.steps == ()
+    assert loop.status.settled
+    assert (loop.status.routes, loop.status.rules) == (4, 8)
+
+
+def test_a_setting_is_saved_and_in_the_kernel_before_the_answer() -> None:
+    kernel, memory = FakeKernel(_world()), Memory()
+
+    async def work(loop: Reconciler) -> None:
+        loop.pass_()
+        await loop.change(Edit({"multipath_routing": True}, ID))
+
+        assert len(kernel.world.have.rules) == 4
+        assert memory.saved == [Stored({}, {ID: {"multipath_routing": True}})]
+        assert [s.routed for s in loop.view.services] == [True, False]
+
+    _run(work, lambda: _loop(kernel, on=False, memory=memory))
+
+
+def test_what_the_kernel_refuses_is_told_in_ip_words_and_tried_again() -> None:
+    kernel = FakeKernel(_world())
+    kernel.refuse = lambda step: (
+        errno.ENETUNREACH if isinstance(step.what, Route) and step.what.is_default and step.verb is Verb.ADD else 0
+    )
+
+    async def work(loop: Reconciler) -> None:
+        loop.pass_()
+        with pytest.raises(NotApplied, match=r"route add default via 10.0.2.1 dev eth2 table 257 .*unreachable"):
+            await loop.change(Edit({"multipath_routing": True}, ID))
+
+        assert not kernel.world.have.rules, "no rules for a table that could not be filled"
+        assert not loop.status.settled
+        assert "refused" in {finding.code for finding in loop.view.findings}
+        kernel.refuse = lambda _step: 0
+        async for news in loop.passes():
+            if not news.refused:
+                break
+        assert len(kernel.world.have.rules) == 4
+        assert "refused" not in {finding.code for finding in loop.view.findings}
+
+    _run(work, lambda: _loop(kernel, on=False))
+
+
+def test_an_unknown_service_changes_nothing() -> None:
+    kernel, memory = FakeKernel(_world()), Memory()
+
+    async def work(loop: Reconciler) -> None:
+        loop.pass_()
+        with pytest.raises(NotFound, match="eth9"):
+            await loop.change(Edit({"multipath_routing": True}, "eth9"))
+        assert memory.saved == []
+
+    _run(work, lambda: _loop(kernel, memory=memory))
+
+
+def test_what_others_take_away_comes_back_and_a_fight_is_named() -> None:
+    kernel = FakeKernel(_world())
+    kernel.meddlers = ("systemd-networkd",)
+    loop = _loop(kernel)
+    loop.pass_()
+    whole = kernel.world.have
+
+    for _ in range(8):
+        kernel.lose(KernelState(rules=whole.rules))
+        loop.pass_()
+
+    assert kernel.world.have.rules == frozenset(), "repairs have slowed down"
+    (finding,) = [f for f in loop.view.findings if f.code == "contested"]
+    assert "systemd-networkd" in finding.text
+    assert kernel.world.have.routes == whole.routes
+
+
+def test_a_flapping_link_is_no_fight() -> None:
+    kernel = FakeKernel(_world())
+    loop = _loop(kernel)
+    loop.pass_()
+
+    for _ in range(30):
+        kernel.set_link(2, carrier=False)
+        loop.pass_()
+        kernel.set_link(2, carrier=True)
+        loop.pass_()
+
+    assert not loop.view.findings
+    assert len(kernel.world.have.routes) == 4
+
+
+def test_passes_are_news_only_when_something_is_new() -> None:
+    kernel = FakeKernel(_world())
+
+    async def work(loop: Reconciler) -> None:
+        loop.pass_()
+        heard: list[Pass] = []
+
+        async def listen() -> None:
+            async for news in loop.passes():
+                heard.append(news)
+
+        listener = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        await loop.refresh()
+        await loop.refresh()
+        assert heard == []
+        await loop.change(Edit({"mpath_tcp_link": "backup"}, ID))
+        await asyncio.sleep(0)
+        assert [news.steps for news in heard] == [()]
+        listener.cancel()
+
+    _run(work, lambda: _loop(kernel))
+
+
+def test_a_bad_reload_keeps_the_old_configuration_and_says_so() -> None:
+    kernel = FakeKernel(_world())
+    bad = True
+
+    def load() -> Setup:
+        if bad:
+            raise ConfigError("/etc/mpathd/mpathd.conf:3: no key 'x'", "keys: y")
+        return _setup(on=False)
+
+    async def work(loop: Reconciler) -> None:
+        nonlocal bad
+        loop.pass_()
+        with pytest.raises(ConfigError):
+            await loop.reload()
+        await loop.refresh()
+        assert [finding.code for finding in loop.view.findings] == ["config"]
+        assert len(kernel.world.have.rules) == 8
+        bad = False
+        await loop.reload()
+        assert loop.view.findings == ()
+        assert kernel.world.have == KernelState()
+
+    _run(work, lambda: Reconciler(kernel, Memory(), Stored(), _setup(), load))
+
+
+def test_pokes_in_a_flood_are_gathered() -> None:
+    kernel = FakeKernel(_world())
+
+    async def work(loop: Reconciler) -> None:
+        loop.pass_()
+        before = kernel.looks
+        for _ in range(2000):
+            loop.poke("flood")
+            await asyncio.sleep(0)
+        await loop.refresh()
+        assert kernel.looks - before < 200
+
+    _run(work, lambda: _loop(kernel))
+
+
+def test_release_is_the_same_road() -> None:
+    kernel = FakeKernel(_world())
+    loop = _loop(kernel)
+    loop.pass_()
+
+    done, refused = loop.release()
+
+    assert refused == ()
+    assert all(step.verb is Verb.DELETE for step in done)
+    assert kernel.world.have == KernelState()
+
+
+def test_an_expiring_route_wakes_the_loop() -> None:
+    kernel = FakeKernel(replace(_world(), next_expiry=0.02))
+
+    async def work(loop: Reconciler) -> None:
+        loop.poke("start")
+        while kernel.looks < 3:
+            await kernel.looked.wait()
+            kernel.looked.clear()
+
+    _run(work, lambda: _loop(kernel))
+
+
+def test_steps_of_a_dry_run_are_commands() -> None:
+    step = Step(
+        Verb.ADD, Route(Family.INET, 257, Family.INET.any, (Hop(2, Address("10.0.2.1"), dev="eth2"),), metric=5)
+    )
+
+    assert str(step) == "ip -4 route add default via 10.0.2.1 dev eth2 table 257 proto 109 metric 5"
