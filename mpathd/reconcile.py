@@ -99,6 +99,7 @@ class Reconciler:
         self._memory = memory
         self._stored = stored
         self._setup = setup
+        self._policy = replace(setup.config.policy, stored=stored)
         self._load = load
         self._lasting = lasting
         self._reload_trouble: tuple[Finding, ...] = ()
@@ -128,7 +129,7 @@ class Reconciler:
     @property
     def policy(self) -> Policy:
         """Everything wished for."""
-        return replace(self._setup.config.policy, stored=self._stored)
+        return self._policy
 
     @property
     def config(self) -> Config:
@@ -173,6 +174,7 @@ class Reconciler:
         stored = edited(self._stored, replace(edit, values=values))
         self._memory.save(stored)
         self._stored = stored
+        self._policy = replace(self._policy, stored=stored)
         service = services.get(edit.service or "")
         done = await self._passed(f"setting {', '.join(values)} of {service.interface if service else 'all'}")
         tables = {service.table} if service else {s.table for s in services.values()}
@@ -208,6 +210,7 @@ class Reconciler:
             raise
         self._reload_trouble = ()
         self._setup = fresh
+        self._policy = replace(fresh.config.policy, stored=self._stored)
         await self._passed("reload")
 
     async def passes(self) -> AsyncIterator[Pass]:

@@ -18,7 +18,7 @@ from ..model.world import LinkAddress, World
 from .findings import Scene, findings
 from .membership import Member, members
 from .naming import mac_text, technology
-from .tables import Main, best_default, chosen_sources, routes, sort_main
+from .tables import Borrowing, Main, borrowing, routes, sort_main
 
 TECHNOLOGIES = tuple(Technology)  # in order of preference
 
@@ -55,7 +55,7 @@ def service_rules(numbers: Numbers, table: int, source: Prefix, family: Family) 
     )
 
 
-def _verdict(member: Member, family: Family, world: World, policy: Policy) -> Verdict:
+def _verdict(member: Member, family: Family, world: World, policy: Policy, by: Borrowing | None) -> Verdict:
     if not member.settings.multipath_routing:
         return Verdict(routed=False, because="MultipathRouting is off")
     if not member.settings.autoconnect:
@@ -66,9 +66,8 @@ def _verdict(member: Member, family: Family, world: World, policy: Policy) -> Ve
         if uncopied.family is family and member.link.index in uncopied.indexes:
             because = f"main's route {uncopied.destination} by it cannot be copied ({uncopied.why})"
             return Verdict(routed=False, because=because)
-    borrower = _borrower(member, family, world)
-    if borrower and not policy.allow_borrowed:
-        return Verdict(routed=False, because=f"{borrower} sends main's default traffic with its address")
+    if by is not None and _borrowed(member, family, by) and not policy.allow_borrowed:
+        return Verdict(routed=False, because=f"{by.device} sends main's default traffic with its address")
     if any(member.uplink(f) for f in Family):
         way = next((g for g in member.gateways if g.family is family), None)
         if way is not None:
@@ -88,14 +87,11 @@ def _verdict(member: Member, family: Family, world: World, policy: Policy) -> Ve
     return Verdict(routed=False, because="its address is still being checked")
 
 
-def _borrower(member: Member, family: Family, world: World) -> str:
-    """The device that sends main's default traffic with this service's address, empty if none does."""
-    best = best_default(world, family)
-    if best is None or any(hop.index == member.link.index for hop in best.hops):
-        return ""
-    if not chosen_sources(world, best) & {a.address for a in member.addresses(family)}:
-        return ""
-    return best.hops[0].dev or f"interface {best.hops[0].index}"
+def _borrowed(member: Member, family: Family, by: Borrowing | None) -> bool:
+    """Whether main's default traffic may go out with this service's address by another device."""
+    if by is None or not by.addresses or member.link.index in by.indexes:
+        return False
+    return any(a.address in by.addresses for a in member.addresses(family))
 
 
 def _service(member: Member, verdicts: dict[Family, Verdict]) -> Service:
@@ -154,7 +150,8 @@ def desire(world: World, policy: Policy) -> Desired:
     numbers = policy.numbers
     main: Main = sort_main(world)
     found = tuple(sorted(members(world, policy), key=_order))
-    verdicts = {m.id: {family: _verdict(m, family, world, policy) for family in Family} for m in found}
+    lent = {family: borrowing(world, family) for family in Family}
+    verdicts = {m.id: {family: _verdict(m, family, world, policy, lent[family]) for family in Family} for m in found}
     wanted: set[Route] = set()
     rules: set[Rule] = set()
     for member in found:

@@ -12,7 +12,7 @@ from ..model.words import Family, Prefix, Severity, host
 from ..model.world import World
 from .membership import Member
 from .prefixes import span
-from .tables import best_default, chosen_sources
+from .tables import best_default, borrowing
 
 STRICT = 1  # of rp_filter
 RANK = {Severity.HIGH: 0, Severity.MEDIUM: 1, Severity.LOW: 2}
@@ -91,21 +91,18 @@ def _borrowed(scene: Scene) -> Iterator[Finding]:
     if scene.policy.allow_borrowed:
         return
     for family in Family:
-        best = best_default(scene.world, family)
-        if best is None:
+        by = borrowing(scene.world, family)
+        if by is None:
             continue
-        chosen = chosen_sources(scene.world, best)
-        borrowers = {hop.index for hop in best.hops}
-        device = best.hops[0].dev
         for member in scene.members:
-            mine = {a.address for a in member.addresses(family)} & chosen
-            if member.wanted and mine and member.link.index not in borrowers:
+            mine = {a.address for a in member.addresses(family)} & by.addresses
+            if member.wanted and mine and member.link.index not in by.indexes:
                 yield Finding(
                     "address-borrowed",
                     Severity.HIGH,
-                    f"{device} has main's {family.label} default and sends with {min(mine)} of {member.link.name}, "
+                    f"{by.device} has main's {family.label} default and sends with {min(mine)} of {member.link.name}, "
                     "which is therefore not multipath-routed",
-                    f"give {device} an address of its own, or set allow_borrowed = true in [uplinks]",
+                    f"give {by.device} an address of its own, or set allow_borrowed = true in [uplinks]",
                 )
 
 

@@ -80,9 +80,9 @@ def gateways_of_main(world: World) -> Mapping[int, tuple[Gateway, ...]]:
 
 def _copy(route: Route, member: Member, protocol: int) -> Route:
     hops = tuple(hop for hop in route.hops if hop.index == member.link.index)
-    if len(hops) == 1:
+    if len(hops) == 1 and hops[0].weight != 1:
         hops = (replace(hops[0], weight=1),)
-    return replace(route, table=member.table, hops=hops, protocol=protocol)
+    return route.copied(member.table, hops, protocol)
 
 
 def _first_of_each(routes: Iterable[Route]) -> list[Route]:
@@ -160,6 +160,36 @@ def best_default(world: World, family: Family) -> Route | None:
     """
     found = [route for route in world.main if route.family is family and shortish(route)]
     return min(found, key=lambda r: (-span(r.destination)[2], r.metric), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowing:
+    """Who may send main's default traffic with whose address.
+
+    Args:
+        device: the device of main's best default.
+        indexes: all devices of it.
+        addresses: foreign addresses that the kernel may choose there.
+    """
+
+    device: str
+    indexes: frozenset[int]
+    addresses: frozenset[str]
+
+
+def borrowing(world: World, family: Family) -> Borrowing | None:
+    """Tell whether main's best default borrows addresses.
+
+    Args:
+        world: what was found.
+        family: the family.
+    """
+    best = best_default(world, family)
+    if best is None:
+        return None
+    hop = best.hops[0]
+    device = hop.dev or f"interface {hop.index}"
+    return Borrowing(device, frozenset(hop.index for hop in best.hops), chosen_sources(world, best))
 
 
 def chosen_sources(world: World, route: Route) -> frozenset[str]:

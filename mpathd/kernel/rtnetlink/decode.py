@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -158,7 +159,7 @@ def _encap(got: dict[int, bytes]) -> bytes:
     return got.get(21, b"\0\0")[:2] + got[22]
 
 
-def _hops(raw: bytes) -> tuple[Hop, ...]:
+def _hops(raw: bytes, names: Mapping[int, str]) -> tuple[Hop, ...]:
     out, at = [], 0
     while at + 8 <= len(raw):
         length, flags, weight, index = RTNEXTHOP.unpack_from(raw, at)
@@ -166,18 +167,20 @@ def _hops(raw: bytes) -> tuple[Hop, ...]:
             break
         got = attributes(raw, at + 8, at + length)
         if not flags & RTNH_F_DEAD:
-            out.append(Hop(index, _via(got), bool(flags & RTNH_F_ONLINK), weight + 1, _encap(got)))
+            onlink, dev = bool(flags & RTNH_F_ONLINK), names.get(index, "")
+            out.append(Hop(index, _via(got), onlink, weight + 1, _encap(got), dev))
         at += (length + 3) & ~3
     return tuple(out)
 
 
-def route(data: bytes, at: int, end: int) -> Found:
+def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     """Decode the body of RTM_NEWROUTE.
 
     Args:
         data: the buffer.
         at: offset of the body.
         end: offset behind it.
+        names: of the links, for printing.
     """
     number, bits, from_bits, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(data, at)
     if kind not in {RTN_UNICAST, RTN_THROW} or flags & RTM_F_CLONED:
@@ -193,9 +196,10 @@ def route(data: bytes, at: int, end: int) -> Found:
     hops: tuple[Hop, ...] = ()
     throw = kind == RTN_THROW  # IPv6 shows one with device lo
     if 9 in got and not throw:
-        hops = _hops(got[9])
+        hops = _hops(got[9], names)
     elif 4 in got and not throw and not flags & RTNH_F_DEAD:
-        hops = (Hop(U32.unpack(got[4])[0], _via(got), bool(flags & RTNH_F_ONLINK), 1, _encap(got)),)
+        (index,) = U32.unpack(got[4])
+        hops = (Hop(index, _via(got), bool(flags & RTNH_F_ONLINK), 1, _encap(got), names.get(index, "")),)
     nexthop = U32.unpack(got[30])[0] if 30 in got and not hops else 0
     unknown = [str(number) for number in got if number not in ROUTE_KNOWN]
     if from_bits:

@@ -44,6 +44,7 @@ class Hand:
         self._netlink = Netlink()
         self._memo: dict[bytes, object] = {}
         self._fresh: dict[bytes, object] = {}
+        self._names: dict[int, str] = {}
         self._nexthops: Mapping[int, tuple[Hop, ...]] | None = None
 
     @property
@@ -64,6 +65,9 @@ class Hand:
         self._fresh = {}
         self._nexthops = None
         links = self._links()
+        names = {index: link.name for index, link in links.items()}
+        if names != self._names:  # routes print the names of their links: decode them anew
+            self._names, self._memo = names, {}
         main: list[Route] = []
         uncopied: list[Uncopied] = []
         ours: list[Route] = []
@@ -92,10 +96,10 @@ class Hand:
         self._memo = self._fresh
         return World(
             links=links,
-            main=tuple(self._named(links, route) for route in main),
+            main=tuple(main),
             uncopied=tuple(uncopied),
             rules=tuple(foreign),
-            have=KernelState(frozenset(self._named(links, route) for route in ours), frozenset(rules)),
+            have=KernelState(frozenset(ours), frozenset(rules)),
             next_expiry=expiry,
         )
 
@@ -139,7 +143,10 @@ class Hand:
 
     def _routes(self, family: Family, *, table: int, protocol: int) -> list[decode.Found]:
         body = decode.RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
-        return [self._decoded(raw, decode.route) for raw in self._netlink.dump(GETROUTE, body)]
+        return [self._decoded(raw, self._route) for raw in self._netlink.dump(GETROUTE, body)]
+
+    def _route(self, data: bytes, at: int, end: int) -> decode.Found:
+        return decode.route(data, at, end, self._names)
 
     def _rules(self, family: Family) -> list[Rule]:
         return [self._decoded(raw, decode.rule) for raw in self._netlink.dump(GETRULE, bytes((family,)) + bytes(11))]
@@ -148,16 +155,8 @@ class Hand:
         """Spell out a route that names a nexthop object."""
         if self._nexthops is None:
             self._nexthops = nexthop.decode(self._netlink.dump(GETNEXTHOP, bytes(8)))
-        hops = self._nexthops.get(found.nexthop, ())
+        hops = tuple(replace(h, dev=self._names.get(h.index, "")) for h in self._nexthops.get(found.nexthop, ()))
         if found.route is None or not hops:
             return decode.Found(None)
         indexes = tuple(hop.index for hop in hops)
         return replace(found, route=replace(found.route, hops=hops), indexes=indexes)
-
-    @staticmethod
-    def _named(links: dict[int, Link], route: Route) -> Route:
-        def named(hop: Hop) -> Hop:
-            link = links.get(hop.index)
-            return replace(hop, dev=link.name) if link and link.name != hop.dev else hop
-
-        return replace(route, hops=tuple(named(hop) for hop in route.hops))
