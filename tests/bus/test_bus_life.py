@@ -356,6 +356,26 @@ def test_frames_that_nobody_can_read_do_not_end_the_connection() -> None:
     asyncio.run(play())
 
 
+def test_others_get_their_turn_while_there_is_much_to_read() -> None:
+    async def play() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        wire = Wire(ours)
+        taken: list[Message] = []
+        wire.take = taken.append
+        theirs.sendall(frame() * 200)
+        seen = most = 0
+        async with asyncio.timeout(10):
+            while len(taken) < 200:
+                await asyncio.sleep(0)
+                most, seen = max(most, len(taken) - seen), len(taken)
+        assert 0 < most <= 10
+        wire.close("enough")
+        theirs.close()
+
+    asyncio.run(play())
+
+
 def test_a_bus_that_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wires, "BACKLOG", 100_000)
 
