@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,9 @@ from typing import Self, TypeVar
 
 from .errors import LabError
 from .lab import Lab
+from .venv import ROOT, python
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[2]
 TICK = 0.002  # seconds between two looks at a condition that makes no event
 
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -159,7 +158,7 @@ class Agent:
             more: arguments besides the usual ones.
         """
         folders = ["--state-dir", str(self.folder / "state"), "--runtime-dir", str(self.folder / "run")]
-        return [sys.executable, "-m", "mpathd", "--config", str(self.config), *folders, *self.args, *more]
+        return [python(), "-m", "mpathd", "--config", str(self.config), *folders, *self.args, *more]
 
     def start(self, timeout: float = 10.0) -> None:
         """Start it and wait for READY=1.
@@ -210,7 +209,7 @@ class Agent:
         Args:
             words: its arguments.
         """
-        argv = [sys.executable, "-m", "mpathd.ctl", *words]
+        argv = [python(), "-m", "mpathd.ctl", *words]
         return self.lab.exec(self.host, argv, check=False, env=self.env)
 
     def signal(self, number: int) -> None:

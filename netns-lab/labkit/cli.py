@@ -18,6 +18,7 @@ from .state import State
 from .topology import Topology, load, names
 
 INSIDE = "MPATHD_LAB_INSIDE"  # set in the user namespace, where the state is the caller's affair
+HOLDER = "MPATHD_LAB_HOLDER"  # there, pid of the process that holds the namespace
 SCRIPT = Path(__file__).resolve().parent.parent / "lab"
 LOOKS = ("-br addr", "rule", "-6 rule", "route", "-6 route")
 
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(args: argparse.Namespace) -> int:
     topology = load(args.topology)
-    lab = Lab(topology, args.name, quiet=args.quiet)
+    lab = Lab(topology, args.name, quiet=args.quiet, owner=int(os.environ.get(HOLDER, "0")))
     if INSIDE in os.environ:
         lab.up()
         return 0
@@ -227,7 +228,8 @@ def _inside(known: State, argv: Sequence[str]) -> list[str]:
 
 def _again(known: State, words: Sequence[str]) -> int:
     argv = _inside(known, [sys.executable, str(SCRIPT), *words])
-    return subprocess.run(argv, env=rootless.inside_env({INSIDE: known.topology}), check=False).returncode
+    more = {INSIDE: known.topology, HOLDER: str(known.holder.pid if known.holder else 0)}
+    return subprocess.run(argv, env=rootless.inside_env(more), check=False).returncode
 
 
 def _common(args: argparse.Namespace) -> list[str]:

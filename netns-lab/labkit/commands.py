@@ -85,9 +85,9 @@ def route(topology: Topology, name: str) -> tuple[Batch, ...]:
     )
 
 
-def keep(topology: Topology, name: str) -> tuple[str, ...]:
+def keep(topology: Topology, name: str, owner: int) -> tuple[str, ...]:
     """Arguments of the keeper process."""
-    words: list[str] = []
+    words = ["--until", str(owner)] if owner else []
     for link in topology.links:
         if link.kind == "tun":
             words += ["--wire", *(f"{name}-{end.host}:{end.dev}" for end in (link.a, link.b))]
@@ -106,8 +106,10 @@ def _links(topology: Topology, host: Host, ends: tuple[End, ...]) -> list[str]:
             lines.append(f"link set {bridge.dev} up")
             lines += [f"link set {port} master {bridge.dev}" for port in bridge.ports]
     for end in ends:
-        lines += [f"addr add {address} dev {end.dev}" for address in end.addresses]
         lines.append(f"link set {end.dev}{f' mtu {end.mtu}' if end.mtu else ''} up")
+        lines += [
+            f"addr add {address} dev {end.dev}" for address in end.addresses
+        ]  # before up, IPv6 loses peers' routes
     return lines
 
 

@@ -1,7 +1,7 @@
 """The lab's one background process: joins the ends of point-to-point links and answers router solicitations.
 
-It ends by itself as soon as one of the lab's namespaces is deleted. It makes the tun devices in a namespace of its
-own and hands them over, so that its files keep no namespace of the lab alive.
+It ends by itself as soon as one of the lab's namespaces is deleted, or its owner has ended. It makes the tun devices
+in a namespace of its own and hands them over, so that its files keep no namespace of the lab alive.
 
     python3 -m labkit.keeper --wire lab-a:tun0 lab-b:tun0    prints "ready" once the devices are in their places
 """
@@ -47,16 +47,19 @@ def main(argv: list[str]) -> int:
     """Runs until the lab goes.
 
     Args:
-        argv: `--wire NS:DEV NS:DEV`, `--advert NS DEV PREFIX LIFETIME VALID PREFERRED PREFERENCE`, any of them often.
+        argv: `--wire NS:DEV NS:DEV` and `--advert NS DEV PREFIX LIFETIME VALID PREFERRED PREFERENCE`, each any times;
+            `--until PID`.
     """
     parser = argparse.ArgumentParser(prog="keeper", description=__doc__)
     parser.add_argument("--wire", nargs=2, action="append", default=[], metavar="NS:DEV")
     parser.add_argument("--advert", nargs=7, action="append", default=[], metavar="WORD")
+    parser.add_argument("--until", type=int, default=0, metavar="PID")
     wanted = parser.parse_args(argv)
     adverts = [
         Advert(ns, dev, prefix, int(a), int(b), int(c), word) for ns, dev, prefix, a, b, c, word in wanted.advert
     ]
     names = {os.fsencode(advert.host) for advert in adverts}
+    owner = [_process(wanted.until)] if wanted.until else []
     names |= {os.fsencode(end.partition(":")[0]) for pair in wanted.wire for end in pair}
     try:
         news = _watch(netns.FOLDER)
@@ -66,9 +69,9 @@ def main(argv: list[str]) -> int:
         print(error, flush=True)
         return 1
     print("ready", flush=True)
-    sys.stdout.close()
+    _let_go()
     poll = select.poll()
-    for file in (news, *wires, *routers):
+    for file in (news, *owner, *wires, *routers):
         poll.register(file, select.POLLIN)
     while True:
         ready = poll.poll(REPEAT * 1000 if routers else None)
@@ -78,11 +81,20 @@ def main(argv: list[str]) -> int:
             if file == news:
                 if _deleted(news) & names:
                     return 0
+            elif file in owner:
+                return 0
             elif file in routers:
                 routers[file].sock.recv(2048)
                 _advertise(routers[file])
             elif event & ~select.POLLIN or not _carry(file, wires[file]):
                 return 0
+
+
+def _let_go() -> None:
+    """Keeps no terminal and no pipe of the caller open."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for file in (0, 1, 2):
+        os.dup2(nothing, file)
 
 
 def _watch(folder: Path) -> int:
@@ -91,6 +103,13 @@ def _watch(folder: Path) -> int:
     if file < 0 or libc.inotify_add_watch(file, os.fsencode(folder), IN_DELETE) < 0:
         raise LabError(f"cannot watch {folder}", os.strerror(ctypes.get_errno()))
     return file
+
+
+def _process(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        raise LabError(f"no process {pid}", error.strerror or "") from error
 
 
 def _deleted(file: int) -> set[bytes]:

@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,13 +30,20 @@ class Lab:
     """
 
     def __init__(
-        self, topology: Topology | str, name: str = "lab", *, quiet: bool = False, timeout: float = 10.0
+        self,
+        topology: Topology | str,
+        name: str = "lab",
+        *,
+        quiet: bool = False,
+        timeout: float = 10.0,
+        owner: int | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}", name):
             raise LabError("a lab's name is made of letters, digits, _ . and -", f"given: {name!r}")
         self.topology = load(topology) if isinstance(topology, str) else topology
         self.name = name
         self.timeout = timeout
+        self._owner = os.getpid() if owner is None else owner
         self.shell = Shell(quiet=quiet)
         self._keeper: subprocess.Popen[str] | None = None
 
@@ -75,7 +82,7 @@ class Lab:
             self._keep()
         for batch in commands.configure(self.topology, self.name):
             self.shell.batch(batch)
-        ready.wait(self.topology, self.name, self.timeout)
+        self.wait()
         for batch in commands.route(self.topology, self.name):
             self.shell.batch(batch)
         for advert in self.topology.adverts:
@@ -96,13 +103,43 @@ class Lab:
                 self._keeper.stdout.close()
             self._keeper = None
 
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits until every interface has carrier and no IPv6 address is tentative.
+
+        Args:
+            timeout: seconds; None: as given to the lab.
+
+        Raises:
+            LabError: one is not; says which.
+        """
+        ready.wait(self.topology, self.name, self.timeout if timeout is None else timeout)
+
+    def until(self, host: str, condition: Callable[[], str], timeout: float | None = None) -> None:
+        """Waits until the condition names nothing that is missing; asked again at each link, address or route news.
+
+        Args:
+            host: whose news count.
+            condition: says what is missing; empty: all is there. It runs in the host's namespace.
+            timeout: seconds; None: as given to the lab.
+
+        Raises:
+            LabError: something is still missing then.
+        """
+        ns, limit = self.ns(host), self.timeout if timeout is None else timeout
+        netns.in_ns(ns, lambda: ready.until(ns, condition, limit))
+
+    @property
+    def keeper(self) -> int:
+        """Pid of the lab's background process; 0: it has none, or another process raised the lab."""
+        return self._keeper.pid if self._keeper else 0
+
     def there(self) -> tuple[str, ...]:
         """Namespaces of the lab that exist now."""
         names = (f"{self.name}-{host.name}" for host in self.topology.hosts)
         return tuple(name for name in names if netns.exists(name))
 
     def _keep(self) -> None:
-        argv = [sys.executable, "-m", "labkit.keeper", *commands.keep(self.topology, self.name)]
+        argv = [sys.executable, "-m", "labkit.keeper", *commands.keep(self.topology, self.name, self._owner)]
         self.shell.say([f"PYTHONPATH={ROOT}", *argv])
         self._keeper = subprocess.Popen(
             argv,

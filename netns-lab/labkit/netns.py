@@ -27,6 +27,11 @@ def exists(name: str) -> bool:
     return path(name).exists()
 
 
+def named(start: str) -> tuple[str, ...]:
+    """The namespaces whose names start so, sorted."""
+    return tuple(sorted(place.name for place in FOLDER.glob("*") if place.name.startswith(start)))
+
+
 def step_in(name: str) -> None:
     """Moves the calling thread into the namespace, for good.
 

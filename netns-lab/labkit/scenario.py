@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def load(name: str) -> Callable[[list[str]], int]:
     spec = importlib.util.spec_from_file_location(f"scenario_{name.replace('-', '_')}", path)
     if not spec or not spec.loader:
         raise LabError("cannot load scenario", str(path))
+    sys.path.insert(0, str(FOLDER))  # scenarios share _story.py
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     run: Callable[[list[str]], int] | None = getattr(module, "run", None)
