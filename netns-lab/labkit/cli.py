@@ -20,6 +20,7 @@ from .topology import Topology, load, names
 INSIDE = "MPATHD_LAB_INSIDE"  # set in the user namespace, where the state is the caller's affair
 HOLDER = "MPATHD_LAB_HOLDER"  # there, pid of the process that holds the namespace
 SCRIPT = Path(__file__).resolve().parent.parent / "lab"
+VENV = SCRIPT.parent.parent / ".venv" / "bin" / "python"
 LOOKS = ("-br addr", "rule", "-6 rule", "route", "-6 route")
 
 
@@ -198,9 +199,19 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    scenario.find(args.scenario)
+    try:
+        run = scenario.load(args.scenario)
+    except ModuleNotFoundError as error:
+        if not VENV.exists() or Path(sys.prefix) == VENV.parent.parent:
+            raise LabError(
+                f"scenario {args.scenario} needs the Python package {error.name}",
+                f"this is {sys.executable}",
+                "netns-lab/demo and tests/run make a .venv with all of them; it is used from then on",
+            ) from error
+        sys.stdout.flush()
+        os.execv(VENV, [str(VENV), str(SCRIPT), "run", args.scenario, *args.args])  # noqa: S606  this program, once more
     rootless.enter()
-    return scenario.load(args.scenario)(args.args)
+    return run(args.args)
 
 
 def _known(name: str) -> State:

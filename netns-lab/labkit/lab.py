@@ -27,6 +27,7 @@ class Lab:
         name: unique on the machine; several labs may stand side by side.
         quiet: do not print the commands.
         timeout: seconds that the links may take until they are usable.
+        owner: pid of the process with which the keeper ends at the latest; None: this one; 0: none.
     """
 
     def __init__(

@@ -46,6 +46,8 @@ def load(name: str) -> Callable[[list[str]], int]:
     if not spec or not spec.loader:
         raise LabError("cannot load scenario", str(path))
     sys.path.insert(0, str(FOLDER))  # scenarios share _story.py
+    if str(FOLDER) not in sys.path:
+        sys.path.insert(0, str(FOLDER))  # scenarios may share modules: _NAME.py beside them
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     run: Callable[[list[str]], int] | None = getattr(module, "run", None)

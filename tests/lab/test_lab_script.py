@@ -19,6 +19,7 @@ from labkit import netns
 pytestmark = pytest.mark.kernel
 LAB = Path(__file__).resolve().parents[2] / "netns-lab"
 NOBODY = 65534
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HELLO = '''"""Says hello.
@@ -56,7 +57,7 @@ def lab(request: pytest.FixtureRequest, place: Path) -> Run:
     prefix: tuple[str, ...] = () if request.param == "root" else AS_NOBODY
     if prefix:
         os.chown(place / "state", NOBODY, NOBODY)
-    env = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "XDG_RUNTIME_DIR": str(place / "state")}
+    env = {"PATH": PATH, "XDG_RUNTIME_DIR": str(place / "state")}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         argv = [*prefix, str(place / "netns-lab" / "lab"), *words]
@@ -159,6 +160,27 @@ def test_run_gives_the_scenarios_status(lab: Run) -> None:
     assert (done.returncode, done.stdout) == (4, "UP --loud x\n"), done.stderr
 
 
+def test_a_scenario_that_lacks_a_package_says_so(lab: Run, place: Path) -> None:
+    (place / "netns-lab" / "scenarios" / "poor.py").write_text('"""Poor."""\nimport no_such_package\n')
+    done = lab("run", "poor")
+    assert done.returncode == 1
+    assert "lab: scenario poor needs the Python package no_such_package; this is " in done.stderr
+    assert "; netns-lab/demo and tests/run make a .venv" in done.stderr
+
+
+def test_that_package_is_found_in_the_clones_venv(lab: Run, place: Path) -> None:
+    (place / "netns-lab" / "scenarios" / "rich.py").write_text(
+        '"""Rich."""\nimport _shared\n\n\ndef run(args):\n    print(_shared.WORD, *args)\n    return 0\n'
+    )
+    subprocess.run(["python3", "-m", "venv", "--without-pip", place / ".venv"], env={"PATH": PATH}, check=True)
+    (site,) = (place / ".venv").glob("lib/python*/site-packages")
+    (site / "only_there.py").write_text("WORD = 'there'\n")
+    (place / "netns-lab" / "scenarios" / "_shared.py").write_text("from only_there import WORD as WORD\n")
+    subprocess.run(["chmod", "-R", "a+rX", place], check=True)
+    done = lab("run", "rich", "indeed")
+    assert (done.returncode, done.stdout) == (0, "there indeed\n"), done.stderr
+
+
 def test_list_shows_topologies_and_scenarios(lab: Run) -> None:
     listed = lab("list").stdout
     assert "  three-uplinks    a client with three uplinks to one server, as in the 2016 post\n" in listed
@@ -202,7 +224,7 @@ def test_point_to_point_as_an_ordinary_user(place: Path, name: str) -> None:
         $lab exec -q --name "$2" client -- ping -q -c1 -W2 -I tun0 2001:db8:9::9
         $lab down -q --name "$2"
     """
-    env = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "XDG_RUNTIME_DIR": str(place / "state")}
+    env = {"PATH": PATH, "XDG_RUNTIME_DIR": str(place / "state")}
     argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(place), name]
     done = subprocess.run(argv, env=env, text=True, capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
