@@ -39,7 +39,8 @@ from .store import Store
 if TYPE_CHECKING:
     from .bus.face import Face
 
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED = 0, 1
+BUS_PATIENCE = 1.0  # seconds that READY waits for the name on the bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,8 @@ async def serve(opts: Options, loop: Reconciler, machine: Machine) -> None:
         hup = asyncio.Event()
         events.add_signal_handler(signal.SIGHUP, hup.set)
         tasks.append(group.create_task(_reloads(loop, hup)))
+        with contextlib.suppress(TimeoutError):  # a bus that does not answer must not hold up the boot
+            await asyncio.wait_for(face.tried(), BUS_PATIENCE)
         systemd.notify(f"READY=1\nSTATUS={len(loop.view.services)} services")
         await stop.wait()
         systemd.notify("STOPPING=1")

@@ -75,7 +75,7 @@ class Bus:
         conf = self._folder / "bus.conf"
         conf.write_text(BUS.format(path=self._folder / "bus"))
         argv = ["dbus-daemon", "--nofork", "--print-address=1", f"--config-file={conf}"]
-        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
             raise LabError("dbus-daemon did not start", " ".join(argv), "install dbus")

@@ -60,7 +60,7 @@ class Ear:
         self._sock.close()
 
     def reaction(self, protocol: int, quiet: float = 0.25, timeout: float = 5.0) -> tuple[float, int]:
-        """Wait until all is quiet, and give the time from the first event to the last write of a protocol, and the writes.
+        """Wait until all is quiet; give the time from the first event to a protocol's last write, and the writes.
 
         Args:
             protocol: whose writes count.

@@ -1,0 +1,72 @@
+"""the main job in two minutes: the post's first half, then a cable is pulled and put back"""
+
+from __future__ import annotations
+
+import socket
+
+from _story import PORT, SERVER, Story, across, far_side, told
+from labkit import Watch, send_udp
+from labkit.agent import eventually
+from labkit.ear import Ear
+from post import first_half
+
+OURS = 109  # protocol of mpathd's routes and rules, as shown above
+
+
+def run(args: list[str]) -> int:
+    """Tell the story.
+
+    Args:
+        args: none.
+    """
+    with told("three-uplinks", "client", quiet="-q" in args) as story:
+        first_half(story)
+        _pull(story)
+        story.say("and nothing stays behind when mpathd stops")
+        story.agent.stop()
+        left = story.lab.ip(story.host, "rule") + story.lab.ip(story.host, "-6 rule")
+        print(left.rstrip())
+        story.holds(f"proto {OURS}" not in left, "no rule of mpathd is left")
+        return story.end()
+
+
+def _letters(story: Story, dev: str) -> str:
+    return next(str(service["Letters"]) for service in story.services() if service["Interface"] == dev)
+
+
+def _pull(story: Story) -> None:
+    links = story.links()
+    dev = next(iter(links))  # the one that main's best default leaves by: the hardest case
+    others = links[list(links)[1]]
+    far = across(story.lab, story.host, dev)
+    router = next(host for host, device in far_side(story.lab, story.host) if device == far)
+
+    story.say(f"pull the cable of {dev}, the link that unbound traffic takes")
+    # A link that is set down loses its IPv6 addresses; at the router's end that would be more than a pulled cable.
+    story.lab.sysctl(router, {"net.ipv6.conf.all.keep_addr_on_down": 1})
+    with Ear(story.lab, story.host) as ear, Watch(story.lab, far_side(story.lab, story.host)) as watch:
+        story.lab.ip(router, f"link set {far} down")
+        took, writes = ear.reaction(OURS)
+        print(f"mpathd wrote {writes} changes, the last one {took * 1000:.1f} ms after the kernel's first event")
+        eventually(lambda: not _letters(story, dev).endswith("R"), 5, "the service is idle")
+        story.show("mpathctl services")
+        story.show("ip rule")
+        for family, address in links[dev].items():
+            server = SERVER[socket.AddressFamily(family)]
+            sent = send_udp(story.lab, story.host, server, PORT, source=address, payload=b"lost")
+            story.holds(not sent.ok, f"bound to {address}: the socket hears at once that it cannot leave ({sent})")
+        story.holds(not watch.packets(payload=b"lost"), "and not one packet of it left by another link")
+        for family, address in others.items():
+            story.holds(story.way(watch, address, family, b"others"), f"bound to {address}: goes on by its own link")
+
+        story.say("put it back")
+        ear.events.clear()
+        story.lab.ip(router, f"link set {far} up")
+        took, writes = ear.reaction(OURS)
+        print(f"mpathd wrote {writes} changes, the last one {took * 1000:.1f} ms after the kernel's first event")
+        eventually(lambda: _letters(story, dev).endswith("R"), 5, "the service is ready")
+        story.show("mpathctl services")
+        story.show("mpathctl status")
+        for family, address in links[dev].items():
+            seen = story.way(watch, address, family, b"again")
+            story.holds(seen == (far,), f"bound to {address}: seen at {seen}")
