@@ -60,7 +60,7 @@ def _verdict(member: Member, family: Family, world: World, policy: Policy, by: B
         return Verdict(routed=False, because="MultipathRouting is off")
     if not member.settings.autoconnect:
         return Verdict(routed=False, because="AutoConnect is off")
-    if not member.addresses(family):
+    if not member.addresses(family) and not member.left_behind(family):
         return Verdict(routed=False, because=f"no {family.label} address")
     for uncopied in world.uncopied:
         if uncopied.family is family and member.link.index in uncopied.indexes:
@@ -75,7 +75,7 @@ def _verdict(member: Member, family: Family, world: World, policy: Policy, by: B
         if member.link.point_to_point:
             return Verdict(routed=True, because="point-to-point")
         return Verdict(routed=True, because=f"no {family.label} gateway: its {family.label} traffic hears unreachable")
-    if member.ruled:
+    if member.ruled or member.kept:
         # Law 1: as long as the address is here, its traffic leaves by this link or not at all. That the service
         # was an uplink once is written in the kernel: its rules are there.
         why = "no carrier" if not member.link.carrier else "no gateway at present"
@@ -158,6 +158,8 @@ def desire(world: World, policy: Policy) -> Desired:
         for family in Family:
             if verdicts[member.id][family].routed:
                 wanted.update(routes(member, family, main, numbers.protocol))
+                for gone in member.left_behind(family):
+                    rules.update(service_rules(numbers, member.table, gone, family))
     for member, address in _claims(found, verdicts):
         rules.update(service_rules(numbers, member.table, host(address.address), address.family))
     services = tuple(_service(member, verdicts[member.id]) for member in found)

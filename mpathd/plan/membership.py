@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from ..model.policy import Policy, ServiceSettings
 from ..model.routing import Rule
-from ..model.words import Family, Prefix, ServiceState, host
+from ..model.words import Family, Prefix, ServiceState, family_of, host
 from ..model.world import Gateway, Link, LinkAddress, World
 from .naming import capable, identifiers
 from .settings import effective
@@ -26,6 +26,8 @@ class Member:
         gateways: most trusted first.
         state: how far it has come.
         ruled: its addresses that have rules of ours in the kernel now.
+        kept: addresses that had to go because the link was set down, and still have rules: IPv6 loses its addresses
+            then, but sockets bound to them go on sending, and would leave by another link (law 1).
     """
 
     id: str
@@ -35,6 +37,7 @@ class Member:
     gateways: tuple[Gateway, ...]
     state: ServiceState
     ruled: frozenset[Prefix]
+    kept: frozenset[Prefix] = frozenset()
 
     @property
     def wanted(self) -> bool:
@@ -48,6 +51,14 @@ class Member:
             family: of this family.
         """
         return tuple(a for a in self.link.addresses if a.family is family and a.usable)
+
+    def left_behind(self, family: Family) -> tuple[Prefix, ...]:
+        """Give the addresses that are gone with the link's being up, and keep their rules.
+
+        Args:
+            family: of this family.
+        """
+        return tuple(sorted(prefix for prefix in self.kept if family_of(prefix) is family))
 
     def uplink(self, family: Family) -> bool:
         """Tell whether traffic of a family can leave by it.
@@ -127,6 +138,7 @@ def members(world: World, policy: Policy) -> tuple[Member, ...]:
     links = [link for link in world.links.values() if _admitted(link, policy)]
     names = identifiers(links)
     ruled = _ruled(world.have.rules)
+    present = {host(a.address) for link in world.links.values() for a in link.addresses}
     rank = {source: n for n, source in enumerate(policy.source_order)}
     out: list[Member] = []
     for link in links:
@@ -141,6 +153,7 @@ def members(world: World, policy: Policy) -> tuple[Member, ...]:
             gateways=tuple(gateways),
             state=ServiceState.IDLE,
             ruled=ruled.get(table, frozenset()) & {host(a.address) for a in link.addresses},
+            kept=frozenset() if link.carrier else ruled.get(table, frozenset()) - present,
         )
         out.append(replace(member, state=_state(member)))
     return tuple(out)
