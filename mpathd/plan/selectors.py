@@ -1,0 +1,100 @@
+"""Text to flow selectors; parse(str(s)) == s, and every bad text hears which field, what was expected, an example."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from ..model.errors import InvalidArguments
+from ..model.selector import FAMILIES, NAMES, PROTOCOLS, WITH_PORTS, FlowSelector, Ports
+from ..model.words import Prefix, family_of
+
+EXAMPLE = "example: *-*-udp-7777-8888, or 10.0.1.0/24-*-tcp-*-443, or *-*-tcp-*-8000:8999"
+FIELDS = ("source", "destination", "protocol", "source port", "destination port")
+PORT_LAST = 65535
+
+
+def _wrong(text: str, what: str) -> InvalidArguments:
+    return InvalidArguments(f"flow selector '{text}': {what}", EXAMPLE)
+
+
+def parse(text: str) -> FlowSelector:
+    """Read a flow selector.
+
+    Args:
+        text: 1 to 5 fields `source-destination-protocol-sport-dport`; trailing ones may be left out, `*` is any.
+
+    Raises:
+        InvalidArguments: it is none.
+    """
+    fields = text.strip().lower().split("-")
+    if len(fields) > len(FIELDS):
+        raise _wrong(text, f"{len(fields)} fields, expected at most 5 ({'-'.join(FIELDS)})")
+    for name, field in zip(FIELDS, fields, strict=False):
+        if not field:
+            raise _wrong(text, f"the {name} is empty, expected * for any")
+    fields += ["*"] * (len(FIELDS) - len(fields))
+    source, destination = (_prefix(text, name, field) for name, field in zip(FIELDS[:2], fields[:2], strict=True))
+    protocol = _protocol(text, fields[2])
+    sport, dport = (_port_range(text, name, field) for name, field in zip(FIELDS[3:], fields[3:], strict=True))
+    if source and destination and family_of(source) is not family_of(destination):
+        raise _wrong(text, f"{source} and {destination} are of two families; a packet has one")
+    if (sport or dport) and protocol not in WITH_PORTS:
+        names = ", ".join(NAMES[number] for number in sorted(WITH_PORTS))
+        raise _wrong(text, f"ports without a protocol that has ports; expected one of {names}")
+    out = FlowSelector(source, destination, protocol, sport, dport)
+    wanted = FAMILIES.get(protocol) if protocol is not None else None
+    if wanted is not None and out.family is not wanted:
+        raise _wrong(text, f"{NAMES[protocol or 0]} is {wanted.label} only, the addresses are not")
+    return out
+
+
+def parse_all(texts: Iterable[str]) -> tuple[FlowSelector, ...]:
+    """Read a list of flow selectors; empty texts are skipped (ConnMan's clients send [""] to clear), twins are one.
+
+    Args:
+        texts: the texts.
+
+    Raises:
+        InvalidArguments: one of them is none.
+    """
+    return tuple(dict.fromkeys(parse(text) for text in texts if text.strip()))
+
+
+def _prefix(text: str, name: str, field: str) -> Prefix | None:
+    if field == "*":
+        return None
+    try:
+        network = ipaddress.ip_network(field, strict=False)
+        exact = ipaddress.ip_interface(field)
+    except ValueError:
+        raise _wrong(
+            text, f"the {name} '{field}' is no address or prefix, expected for example 10.0.0.1 or fd00::/64"
+        ) from None
+    if "%" in field:
+        raise _wrong(text, f"the {name} '{field}' names an interface, expected an address or prefix alone")
+    if exact.ip != network.network_address:
+        raise _wrong(text, f"the {name} '{field}' has bits behind its prefix, expected {network}")
+    return Prefix(str(network))
+
+
+def _protocol(text: str, field: str) -> int | None:
+    if field == "*":
+        return None
+    if field in PROTOCOLS:
+        return PROTOCOLS[field]
+    if field.isascii() and field.isdigit() and int(field) <= 255:
+        return int(field)
+    raise _wrong(text, f"the protocol '{field}' is not known, expected *, {', '.join(PROTOCOLS)} or a number 0-255")
+
+
+def _port_range(text: str, name: str, field: str) -> Ports | None:
+    if field == "*":
+        return None
+    low, colon, high = field.partition(":")
+    ends = (low, high if colon else low)
+    if not all(end.isascii() and end.isdigit() and 1 <= int(end) <= PORT_LAST for end in ends):
+        raise _wrong(text, f"the {name} '{field}' is none, expected 1-{PORT_LAST}, or a range as 8000:8999")
+    if int(ends[0]) > int(ends[1]):
+        raise _wrong(text, f"the {name} range '{field}' goes backwards, expected {ends[1]}:{ends[0]}")
+    return int(ends[0]), int(ends[1])
