@@ -1,0 +1,30 @@
+"""`python -m tests.bench [NAME]...`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = ("events", "start1000", "start", "idle", "codec")
+
+
+def main(names: list[str]) -> int:
+    """Run the benchmarks of these names, or all.
+
+    Args:
+        names: some of BENCHES.
+    """
+    if wrong := [name for name in names if name not in BENCHES]:
+        print(f"bench: no benchmark called {wrong[0]!r}; there are: {' '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    sys.path[:0] = [str(ROOT), str(ROOT / "netns-lab")]
+    for name in names or BENCHES:
+        import_module(f"{__package__}.{name}").run()
+        print(flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

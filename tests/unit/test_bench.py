@@ -1,0 +1,122 @@
+"""The benchmarks can be started, and what they count and print is right; nothing is measured here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from bench import __main__ as bench
+from bench import stats
+from bench.ear import NEWLINK, News
+from bench.events import latency, script, scripts
+from bench.idle import switches
+from bench.start1000 import first_pass, objects
+
+
+@pytest.mark.parametrize("name", bench.BENCHES)
+def test_every_benchmark_can_be_run(name: str) -> None:
+    module = import_module(f"bench.{name}")
+
+    assert name == module.NAME
+    assert callable(module.run)
+
+
+def test_a_wrong_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["nonsense"]) == 2
+
+    assert "'nonsense'" in capsys.readouterr().err
+
+
+def test_it_starts_as_a_module_from_the_clone() -> None:
+    argv = [sys.executable, "-m", "tests.bench", "nonsense"]
+    done = subprocess.run(argv, cwd=bench.ROOT, capture_output=True, text=True, check=False, timeout=30)
+
+    assert done.returncode == 2
+    assert "start1000" in done.stderr
+
+
+def test_percentiles_are_nearest_ranks() -> None:
+    values = [float(number) for number in range(100, 0, -1)]
+
+    assert [stats.percentile(values, share) for share in (0.0, 0.5, 0.9, 0.99, 1.0)] == [1.0, 50.0, 90.0, 99.0, 100.0]
+    assert stats.percentile([7.0], 0.99) == 7.0
+    with pytest.raises(ValueError, match="no values"):
+        stats.percentile([], 0.5)
+
+
+def test_a_summary_names_the_worst() -> None:
+    assert stats.summary([4.0, 1.0, 3.0, 2.0]) == stats.Summary(4, 2.5, 4.0, 4.0, 4.0)
+    assert stats.cells(stats.summary([1.0])) == ["1", "1.00", "1.00", "1.00", "1.00"]
+    assert stats.cells(stats.summary([])) == ["0", "-", "-", "-", "-"]
+
+
+def test_figures_have_three_digits() -> None:
+    assert [stats.number(value) for value in (0.004, 1.234, 12.34, 123.4, 1234.5)] == [
+        "0.00", "1.23", "12.3", "123", "1234",
+    ]  # fmt: skip
+    assert stats.ratio(3.0, 2.0) == "1.50x"
+    assert stats.ratio(3.0, 0.0) == "-"
+
+
+def test_tables_are_aligned() -> None:
+    text = stats.table(["what", "ms", "bar"], [["one", "1.00", ""], ["thousand", "123", "at most 2x"]])
+
+    assert text.splitlines() == ["what        ms  bar", "one       1.00", "thousand   123  at most 2x"]
+
+
+def test_dry_run_lines_are_sorted_by_family() -> None:
+    dry = "# a remark\nip -4 rule add pref 1 from all lookup 9\nip -6 route add default via fd00::1 dev up1 table 9\n"
+
+    assert objects(dry) == {
+        "-4": ["rule add pref 1 from all lookup 9"],
+        "-6": ["route add default via fd00::1 dev up1 table 9"],
+    }
+
+
+def test_the_newest_first_pass_counts() -> None:
+    log = '{"event": "pass", "number": 1, "ms": 5.5, "written": 9}\nnot json\n{"event": "finding"}\n'
+    newer = '{"event": "pass", "number": 1, "ms": 7.5, "written": 8}\n{"event": "pass", "number": 2, "ms": 1}\n'
+
+    assert first_pass(log) == (5.5, 9)
+    assert first_pass(log + newer) == (7.5, 8)
+
+
+def test_switches_are_read() -> None:
+    assert switches("Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n") == (12, 3)
+
+
+def test_latency_is_from_the_first_news_to_the_last_write() -> None:
+    world = [News(1_000_000, NEWLINK, 0, b""), News(2_000_000, NEWLINK, 0, b"")]
+    written = [News(3_000_000, NEWLINK, 7, b""), News(4_500_000, NEWLINK, 7, b"")]
+
+    assert latency(world, written) == 3.5
+    assert latency(world, written, 0) == 2.0
+    assert latency(world, []) is None
+    assert latency([], written) is None
+
+
+def test_events_leave_an_uplink_as_it_was() -> None:
+    state: set[str] = set()
+    for event in script(300, 400):
+        match event.line.split():
+            case ["addr", "add", *words] | ["route", "add" | "replace", *words]:
+                state -= {line for line in state if "replace" in event.line and line.split()[-1] == words[-1]}
+                state.add(" ".join(words))
+            case ["addr" | "route", "del", *words]:
+                state.discard(" ".join(words))
+            case _:
+                pass
+
+    assert not [line for line in state if line.split()[0].split("/")[0].endswith(".7")]
+    assert {line.split()[2] for line in state if line.startswith("default")} == {"10.65.44.1", "fd00:64:12c::1"}
+    assert "fd00:64:12c::2/64 dev up300" in state
+
+
+def test_uplinks_take_turns() -> None:
+    events = list(scripts(2))
+
+    assert len(events) >= 200
+    assert [dev for dev, _ in events[:9]] == [*(f"up{number}" for number in range(1, 9)), "up1"]
