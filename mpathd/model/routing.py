@@ -26,6 +26,7 @@ class Hop:
         via: the router's address, of either family; None means that the destination is on the link.
         onlink: the router is on the link although no prefix says so.
         weight: share among several hops, 1 and up.
+        realm: IPv4 traffic realm, for accounting (RTA_FLOW), 0 for none.
         encap: encapsulation, type and parameters, as the kernel's own bytes (copied, never made).
         dev: the interface's name, for printing; a rename changes nothing in the kernel's route.
     """
@@ -35,6 +36,7 @@ class Hop:
     onlink: bool = False
     weight: int = 1
     encap: bytes = b""
+    realm: int = 0
     dev: str = field(default="", compare=False)
 
     def words(self, family: Family) -> str:
@@ -48,6 +50,8 @@ class Hop:
             other = family is Family.INET and ":" in self.via
             out += f"via inet6 {self.via} " if other else f"via {self.via} "
         out += f"dev {self.dev or f'if{self.index}'}"
+        if self.realm:
+            out += f" realm {f'{self.realm >> 16}/' if self.realm >> 16 else ''}{self.realm & 0xFFFF}"
         return out + " onlink" if self.onlink else out
 
 

@@ -39,7 +39,7 @@ addr add fd00:1::2/64 dev eth0 nodad
 addr add fd00:2::2/64 dev eth1 nodad valid_lft 900 preferred_lft 0
 route add default via 10.0.1.1 dev eth0 metric 100
 route add default nexthop via 10.0.1.1 dev eth0 weight 3 nexthop via 10.0.2.1 dev eth1 weight 2
-route add 10.9.0.0/16 via 10.0.1.9 dev eth0 src 10.0.1.3 mtu lock 1300 advmss 1200
+route add 10.9.0.0/16 via 10.0.1.9 dev eth0 src 10.0.1.3 mtu lock 1300 advmss 1200 realm 3/5
 route add 10.10.0.0/16 tos 8 via 10.77.0.1 dev eth1 onlink
 route add 10.11.0.0/16 via inet6 fd00:1::9 dev eth0
 route add unreachable 10.12.0.0/16
@@ -176,6 +176,7 @@ def test_routes_of_main(both: tuple[World, dict[str, list[Any]]]) -> None:
     assert by_destination[Prefix("10.10.0.0/16")].hops[0].onlink
     assert by_destination[Prefix("10.13.0.0/16")].hops[0].encap
     assert by_destination[Prefix("10.9.0.0/16")].metrics
+    assert by_destination[Prefix("10.9.0.0/16")].hops[0].realm == 3 << 16 | 5
     assert world.next_expiry is not None
     assert 400 < world.next_expiry <= 500
 

@@ -30,9 +30,10 @@ SCOPE_SITE, SCOPE_LINK = 200, 253
 RTN_UNICAST, RTN_THROW = 1, 9
 RTM_F_CLONED = 0x200
 RTNH_F_DEAD, RTNH_F_ONLINK = 0x1, 0x4
-# What a copy of a route keeps (dst, oif, gateway, priority, prefsrc, metrics, multipath, table, via, pref, encap
-# type and encap), and what it may lose (flow realms, cache info, mark of a lookup, expiry, nexthop id when expanded).
-ROUTE_KNOWN = frozenset({1, 4, 5, 6, 7, 8, 9, 15, 18, 20, 21, 22}) | frozenset({11, 12, 16, 23, 26, 30})
+# What a copy of a route keeps (dst, oif, gateway, priority, prefsrc, metrics, multipath, realm, table, via, pref, encap
+# type and encap), and what it may lose (cache info, mark of a lookup, expiry, ttl propagation, nexthop id when
+# expanded). A source prefix (2) is told by the header.
+ROUTE_KNOWN = frozenset({1, 2, 4, 5, 6, 7, 8, 9, 11, 15, 18, 20, 21, 22}) | frozenset({12, 16, 23, 26, 30})
 
 # Attributes of a rule that mpathd sets itself (src, priority, mark, table, suppress, mask, protocol), and
 # those that say nothing (flow, suppress_ifgroup -1, padding).
@@ -159,6 +160,10 @@ def _encap(got: dict[int, bytes]) -> bytes:
     return got.get(21, b"\0\0")[:2] + got[22]
 
 
+def _realm(got: dict[int, bytes]) -> int:
+    return int(U32.unpack(got[11])[0]) if 11 in got else 0
+
+
 def _hops(raw: bytes, names: Mapping[int, str]) -> tuple[Hop, ...]:
     out, at = [], 0
     while at + 8 <= len(raw):
@@ -168,7 +173,7 @@ def _hops(raw: bytes, names: Mapping[int, str]) -> tuple[Hop, ...]:
         got = attributes(raw, at + 8, at + length)
         if not flags & RTNH_F_DEAD:
             onlink, dev = bool(flags & RTNH_F_ONLINK), names.get(index, "")
-            out.append(Hop(index, _via(got), onlink, weight + 1, _encap(got), dev))
+            out.append(Hop(index, _via(got), onlink, weight + 1, _encap(got), _realm(got), dev))
         at += (length + 3) & ~3
     return tuple(out)
 
@@ -199,9 +204,9 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
         hops = _hops(got[9], names)
     elif 4 in got and not throw and not flags & RTNH_F_DEAD:
         (index,) = U32.unpack(got[4])
-        hops = (Hop(index, _via(got), bool(flags & RTNH_F_ONLINK), 1, _encap(got), names.get(index, "")),)
+        hops = (Hop(index, _via(got), bool(flags & RTNH_F_ONLINK), 1, _encap(got), _realm(got), names.get(index, "")),)
     nexthop = U32.unpack(got[30])[0] if 30 in got and not hops else 0
-    unknown = [str(number) for number in got if number not in ROUTE_KNOWN]
+    unknown = [f"attribute {number}" for number in got if number not in ROUTE_KNOWN]
     if from_bits:
         unknown.append("a source prefix")
     if not hops and not nexthop and not throw:

@@ -46,6 +46,8 @@ def _hop(route_family: Family, hop: Hop) -> bytes:
             out += attribute(5, _packed(route_family, hop.via))
     if hop.encap:
         out += attribute(21, hop.encap[:2]) + attribute(22, hop.encap[2:])
+    if hop.realm:
+        out += attribute(11, U32.pack(hop.realm))
     return out
 
 

@@ -84,8 +84,7 @@ class Hand:
                         continue
                     expiry = min(expiry or found.expires, found.expires)
                 if found.why_not:
-                    why = f"attribute {found.why_not}"
-                    uncopied.append(Uncopied(family, found.indexes, found.destination, why))
+                    uncopied.append(Uncopied(family, found.indexes, found.destination, found.why_not))
                 elif found.route.hops and not found.route.throw:
                     main.append(found.route)
             for found in self._routes(family, table=0, protocol=protocol):
