@@ -14,6 +14,7 @@ from ..model.numbers import Numbers
 from ..model.policy import Policy, ServiceSettings
 from ..model.settings import SETTINGS
 from ..model.words import Address, MptcpMode
+from .place import Place, find
 
 ON_LINK = "on-link"
 SOURCES = ("static", "main", "networkd", "dhclient")
@@ -144,25 +145,35 @@ BY_PLACE = {(key.section, key.name): key for key in KEYS}
 POLICY_NAMES = {"include": "include", "exclude": "exclude", "order": "source_order", "static": "static"}
 
 
-def _sets(line: str, word: str) -> bool:
-    return bool(re.match(rf"\s*\"?{re.escape(word)}\"?\s*[.=]", line))
+def wrong(path: str, place: Place, text: str, hint: str) -> ConfigError:
+    """Make an error that names its place.
+
+    Args:
+        path: the file.
+        place: where in it.
+        text: what is wrong and what was given.
+        hint: what was expected.
+    """
+    return ConfigError(f"{path}{place}: {text}", hint)
 
 
-def _line(text: str, section: str, name: str = "") -> int:
-    """The line where a key or section stands; 0 if it is written in another way."""
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if heading := re.match(r"\s*\[\s*([\w.\"-]+)\s*\]", line):
-            inside = heading[1].strip('"').split(".")[0] == section
-            if inside and (not name or heading[1].endswith(f".{name}")):
-                return number
-        elif (name and inside and _sets(line, name)) or _sets(line, section):
-            return number
-    return 0
+def read(text: str, path: str) -> dict[str, object]:
+    """Read TOML.
 
+    Args:
+        text: the file's text.
+        path: its name, for errors.
 
-def _wrong(path: str, line: int, text: str, hint: str) -> ConfigError:
-    return ConfigError(f"{path}:{line}: {text}" if line else f"{path}: {text}", hint)
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
+        place = Place(int(found[2]), int(found[3])) if found else Place()
+        words = found[1] if found else str(error)
+        raise wrong(path, place, words, "the file is TOML: [section], then key = value") from None
 
 
 def parse(text: str, path: str) -> Config:
@@ -175,27 +186,22 @@ def parse(text: str, path: str) -> Config:
     Raises:
         ConfigError: it is not TOML, or a key or value does not fit.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line = int(found[1]) if found else 0
-        raise _wrong(path, line, str(error), "the file is TOML: [section], then key = value") from None
+    data = read(text, path)
     values: dict[tuple[str, str], object] = {}
     for section, content in data.items():
         known = [key.name for key in KEYS if key.section == section]
         if not known or not isinstance(content, Mapping):
             sections = ", ".join(dict.fromkeys(f"[{key.section}]" for key in KEYS))
-            raise _wrong(path, _line(text, section), f"no section [{section}]", f"sections: {sections}")
+            raise wrong(path, find(text, (section,)), f"no section [{section}]", f"sections: {sections}")
         for name, value in content.items():
             key = BY_PLACE.get((section, name))
-            line = _line(text, section, name)
+            place = find(text, (section, name))
             if key is None:
-                raise _wrong(path, line, f"no key '{name}' in [{section}]", f"keys: {', '.join(known)}")
+                raise wrong(path, place, f"no key '{name}' in [{section}]", f"keys: {', '.join(known)}")
             try:
                 values[section, name] = key.check(value)
             except Unfit as unfit:
-                raise _wrong(path, line, f"{name} = {value!r} does not fit", str(unfit)) from None
+                raise wrong(path, place, f"{name} = {value!r} does not fit", str(unfit)) from None
     return _build(values, path)
 
 

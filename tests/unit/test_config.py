@@ -78,7 +78,7 @@ def test_a_bad_line_is_named(text: str, line: int, words: list[str]) -> None:
         parse(text, "/etc/mpathd/mpathd.conf")
 
     message = str(caught.value)
-    assert message.startswith(f"/etc/mpathd/mpathd.conf:{line}: ")
+    assert message.startswith(f"/etc/mpathd/mpathd.conf:{line}:")
     for word in words:
         assert word in message
 

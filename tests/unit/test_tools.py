@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     "tool",
-    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
+    [["ruff", "check", "--output-format", "concise", "."], ["ruff", "format", "--check", "-q", "."], ["mypy"]],
     ids=lambda tool: " ".join(tool[:2]),
 )
 def test_tool(tool: list[str]) -> None:

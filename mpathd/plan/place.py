@@ -1,0 +1,59 @@
+"""Where in a TOML text a section or key stands; tomllib does not tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HEADING = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(?:\.|$)""")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a text.
+
+    Args:
+        line: counts from 1; 0 if it was not found.
+        column: counts from 1.
+    """
+
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f":{self.line}:{self.column}" if self.line else ""
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(a or b or c for a, b, c in PART.findall(text))
+
+
+def find(text: str, path: Sequence[str]) -> Place:
+    """Find a section or key.
+
+    Args:
+        text: the TOML text.
+        path: ("section", "key"), or ("session", "name", "key"), or a section alone.
+    """
+    wanted = tuple(path)
+    section: tuple[str, ...] = ()
+    best = Place()
+    for number, line in enumerate(text.splitlines(), 1):
+        if heading := HEADING.match(line):
+            section = _parts(heading[1])
+            if section[: len(wanted)] == wanted:
+                return Place(number, line.index("[") + 1)
+            if section and wanted[: len(section)] == section:
+                best = Place(number, line.index("[") + 1)
+            continue
+        key, equals, _ = line.partition("=")
+        if equals and not key.lstrip().startswith("#"):
+            full = (*section, *_parts(key))
+            column = len(line) - len(line.lstrip()) + 1
+            if full[: len(wanted)] == wanted:
+                return Place(number, column)
+            if len(full) > len(section) and wanted[: len(full)] == full:
+                best = Place(number, column)
+    return best
