@@ -1,0 +1,112 @@
+"""Policy files: what is taken, and what a bad one gets to hear."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpathd.model.errors import ConfigError
+from mpathd.model.session import ConnectionType, Nat, Origin, Without
+from mpathd.plan.policyfile import Names, PolicyFile, parse
+
+USERS = {"backup": 34, "alice": 1000}
+GROUPS = {"video": 44}
+NAMES = Names(USERS.get, GROUPS.get)
+
+WHOLE = """
+# a call must not leave by the metered link
+[session.call]
+description = "video calls"
+allowed_bearers = ["ethernet", "wifi"]
+connection_type = "internet"
+flow_selectors = ["*-*-udp-*-3478:3481", "*-*-TCP-*-443"]
+users = ["alice", 1001]
+groups = "video"
+cgroup = "/system.slice/call.service"
+multipath_routed_services = ["ethernet_020000000001_cable"]
+without_service = "main"
+priority = 500
+nat = "never"
+
+[session."nightly-backup"]
+users = "backup"
+"""
+
+
+def _read(text: str, path: str = "/etc/mpathd/policy.d/x.toml") -> PolicyFile:
+    return parse(text, path, NAMES)
+
+
+def test_everything_at_once() -> None:
+    call, backup = _read(WHOLE).sessions
+
+    assert (call.name, call.origin, call.owner) == ("call", Origin.POLICY, "/etc/mpathd/policy.d/x.toml")
+    assert call.allowed_bearers == ("ethernet", "wifi")
+    assert call.connection_type is ConnectionType.INTERNET
+    assert [str(s) for s in call.selectors] == ["*-*-udp-*-3478:3481", "*-*-tcp-*-443"]
+    assert call.users == (1000, 1001)
+    assert call.groups == (44,)
+    assert call.cgroup == "system.slice/call.service"
+    assert call.services == ("ethernet_020000000001_cable",)
+    assert (call.without_service, call.priority, call.nat) == (Without.MAIN, 500, Nat.NEVER)
+    assert (backup.name, backup.users, backup.services) == ("nightly-backup", (34,), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("[session.a]\nusers = 'nobody9'\n", ":2:1", ["'nobody9' is no user here"]),
+        ("[session.a]\nusers = 1\nallowed_bearers = ['lan']\n", ":3:1", ["'lan' is no bearer", "ethernet, wifi"]),
+        ("[session.a]\n  flow_selectors = ['*-*-ftp']\n", ":2:3", ["'ftp' is not known", "example:"]),
+        ("[session.a]\nuser = 1\n", ":2:1", ["no key 'user'", "users"]),
+        ("[session.a]\ndescription = 'x'\n", ":1:1", ["catches no traffic", "flow_selectors, users"]),
+        ("[sessions.a]\nusers = 1\n", ":1:1", ["no section [sessions]", "[session.NAME]"]),
+        ("[session.a]\nusers = 1\npriority = 1001\n", ":3:1", ["1001", "0 to 1000"]),
+        ("[session.a]\nusers = 1\nwithout_service = 'drop'\n", ":3:1", ["block, main"]),
+        ("[session.a]\nusers = 1\ncgroup = '../x'\n", ":3:1", ["below the root"]),
+        ("[session.'a b']\nusers = 1\n", ":1:1", ["'a b' is no name"]),
+        ("session.a.users = true\n", ":1:1", ["True is no user"]),
+        ("[session.a\nusers = 1\n", ":1:11", ["TOML"]),
+        ("", "", ["no session in it"]),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_whole_with_its_place(text: str, place: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _read(text)
+
+    message = str(caught.value)
+    assert message.startswith(f"/etc/mpathd/policy.d/x.toml{place}: ")
+    for word in words:
+        assert word in message
+
+
+def test_connmans_files() -> None:
+    text = "[policy_a]\nuid = alice\nAllowedBearers = wifi ethernet\nConnectionType = local\nRoamingPolicy = always\n"
+    text += "[policy_b]\ngid = 44\n"
+
+    read = _read(text, "/var/lib/connman/session_policy_local/x.policy")
+
+    first, second = read.sessions
+    assert (first.name, first.users, first.allowed_bearers) == ("policy_a", (1000,), ("wifi", "ethernet"))
+    assert first.connection_type is ConnectionType.LOCAL
+    assert second.groups == (44,)
+    assert len(read.notes) == 1
+    assert "RoamingPolicy has no meaning here" in read.notes[0]
+    assert ":5:1" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[policy_a]\nuid = nobody9\n", "'nobody9' is no user"),
+        ("[policy_a]\nAllowedBearers = wifi\n", "catches no traffic"),
+        ("[policy_a]\nuid = alice\nAllowedBearers = wlan\n", "'wlan' is no bearer"),
+        ("[policy_a]\nuid = alice\nBearers = wifi\n", "no key 'Bearers'"),
+        ("uid = alice\n", "expected ConnMan's form"),
+        ("", "no policy in it"),
+    ],
+)
+def test_bad_connman_files(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _read(text, "x.policy")
+
+    assert words in str(caught.value)
