@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ class Client:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self.owner = ""
 
     @classmethod
     def open(cls) -> Client:
@@ -110,17 +111,25 @@ class Client:
         for rule in HEARD:
             self.wire.ask("AddMatch", rule)
         try:
-            (owner,) = self.wire.ask("GetNameOwner", NAME)
+            (self.owner,) = self.wire.ask("GetNameOwner", NAME)
         except Answered as error:
-            if error.name in GONE:
-                return ""
-            raise
-        return str(owner)
+            if error.name not in GONE:
+                raise
+        return self.owner
 
-    def heard(self) -> Iterable[Message]:
-        """Give the signals that are here already."""
+    def heard(self) -> Iterator[Message]:
+        """Give the signals that are here already. Any program can send us what looks like one of mpathd's: only
+        those of the name's owner count, and only the bus says who that is.
+        """
         while (message := self.wire.signal(0)) is not None:
-            yield message
+            match message.fields.get(codec.SENDER), message.fields.get(codec.MEMBER), message.body:
+                case sender, "NameOwnerChanged", [str(name), _, str(owner)] if (sender, name) == (DRIVER, NAME):
+                    self.owner = owner
+                    yield message
+                case sender, _, _ if sender == self.owner:
+                    yield message
+                case _:
+                    pass
 
     def _call(
         self,

@@ -101,9 +101,10 @@ def _end(signature: str, at: int) -> int:
         return at + 1
     at += 1
     close = ")" if code == "(" else "}"
-    while signature[at : at + 1] != close:
+    while True:  # at least one: an array of nothings would never end
         at = _end(signature, at)
-    return at + 1
+        if signature[at : at + 1] == close:
+            return at + 1
 
 
 class Writer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 
 from mpathd.model.errors import MpathError
 
@@ -24,23 +26,25 @@ def main(words: Sequence[str] | None = None) -> int:
         words: all after the program's name; by default those that it was started with.
     """
     given = list(sys.argv[1:] if words is None else words)
+    _prepare()
     try:
-        if given[:1] == [COMPLETE]:
-            return _complete(given[1:])
-        code = _obey(parse(given))
+        code = _complete(given[1:]) if given[:1] == [COMPLETE] else _obey(parse(given))
         sys.stdout.flush()
     except MpathError as error:
-        print(f"mpathctl: {error}", file=sys.stderr)
+        _complain(str(error))
         return status(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it closes the output: give it another.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()  # the reader has seen enough
         return DONE
     except OSError as error:
-        print(f"mpathctl: cannot write the result: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _complain(f"cannot write the result: {error.strerror or error}")
+        _give_up_output()
+        return FAILED
+    except Exception as error:
+        version = "report it, with: mpathctl --version; mpathctl status --json"
+        _complain(f"this should not have happened: {type(error).__name__}: {error}\n  {version}")
         return FAILED
     return code
 
@@ -71,9 +75,26 @@ def _complete(words: list[str]) -> int:
     """Say what fits, or nothing: an error would land in the middle of somebody's typing."""
     from . import complete
 
-    try:
+    with suppress(MpathError):
         complete.run(words)
-        sys.stdout.flush()
-    except (MpathError, OSError):
-        pass
     return DONE
+
+
+def _prepare() -> None:
+    """Make output that always works: closed by the caller, or of a locale that cannot write every name."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # lasts as long as we do
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _complain(text: str) -> None:
+    from .words import clean
+
+    if sys.stderr is not None:
+        print("\n".join(map(clean, f"mpathctl: {text}".splitlines())), file=sys.stderr)
+
+
+def _give_up_output() -> None:
+    """Let what is left go nowhere: Python would complain once more when it closes the output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

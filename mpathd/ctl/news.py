@@ -115,4 +115,6 @@ def _changes(path: str, interface: str, values: Mapping[str, Any]) -> Iterator[F
     else:
         return
     for name, thing in values.items():
+        if name == "Letters":  # says again what other properties say
+            continue
         yield Fact(word, f"{who}{name} = {value(thing)}", {**data, "Property": name, "Value": thing})

@@ -120,7 +120,7 @@ COMMANDS = (
         "services:config",
         takes=(SERVICE,),
         options=tuple(_option(row) for row in SETTINGS),
-        more="Answers when the kernel has it. Without SERVICE, what single services have stored for these settings is forgotten.",
+        more="Answers when the kernel has it. Without SERVICE, what single services have stored of it is forgotten.",
     ),
     Command(("status",), "Say whether all is well, and what to do if not.", "agent:status"),
     Command(("monitor",), "Tell what mpathd does, one line a fact, until Ctrl-C.", "agent:monitor"),

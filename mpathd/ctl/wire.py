@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import time
 from collections import deque
 from typing import Any
@@ -38,18 +39,25 @@ def places(given: str) -> list[str]:
     Raises:
         Absent: nothing in it is a Unix socket.
     """
-    from urllib.parse import unquote_to_bytes
-
     found = []
     for entry in given.split(";"):
         transport, _, rest = entry.partition(":")
         options = dict(pair.partition("=")[::2] for pair in rest.split(","))
         for key, start in (("path", ""), ("abstract", "\0")):
             if transport == "unix" and options.get(key):
-                found.append(start + os.fsdecode(unquote_to_bytes(options[key])))
+                found.append(start + _unescaped(options[key]))
     if not found:
         raise Absent(f"bus address '{given}' names no Unix socket", f"write {VARIABLE} as {SYSTEM_BUS}")
     return found
+
+
+def _unescaped(text: str) -> str:
+    """Undo what the specification escapes: %2f."""
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote_to_bytes
+
+    return os.fsdecode(unquote_to_bytes(text))
 
 
 def _unreachable(given: str, why: str) -> Absent:
@@ -89,13 +97,15 @@ class Wire:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             wire = cls(sock, where)
             try:
-                sock.settimeout(patience)
+                # Not settimeout: a Unix socket that may not block fails at once while the bus has a queue at its door.
+                limit = struct.pack("ll", int(patience), int(patience % 1 * 1_000_000))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
                 sock.connect(place)
                 wire._authenticate(until)
                 wire.ask("Hello", until=until)
             except Absent as error:
                 failure = error
-            except (Late, TimeoutError):
+            except (Late, BlockingIOError):
                 failure = _unreachable(where, "it does not answer")
             except (Answered, OSError) as error:
                 failure = _unreachable(where, getattr(error, "strerror", None) or str(error))

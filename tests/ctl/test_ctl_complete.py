@@ -1,0 +1,163 @@
+"""Completion: what is offered, and that bash's functions pass it on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.harness import Scene
+from ctl.program import ROOT, environment, run
+from mpathd.ctl import complete
+from mpathd.ctl.table import COMMANDS, Argument, Command, Option
+
+LATER = (
+    *COMMANDS,
+    Command(("session", "list"), "List sessions.", "x:y"),
+    Command(("session", "create"), "Make one.", "x:y", options=(Option(("--bearer",), "a bearer", "B", many=True),)),
+    Command(("session", "exec"), "Run.", "x:y", takes=(Argument("CMD", "a command", many=True),)),
+    Command(("mptcp",), "Show connections.", "x:y", options=(Option(("--watch",), "again"),)),
+    Command(("mptcp", "monitor"), "Tell events.", "x:y"),
+)
+SERVICES = (("ethernet_36e0bdee6014_cable", "Wired on vethc1"), ("vethc1", "ethernet_36e0bdee6014_cable"))
+IDS = [name for name, _ in SERVICES]
+SETTINGS = ["--mpath_routing", "--mpath_tcp_link", "--autoconnect", "--json", "--help"]
+
+
+def offered(*words: str) -> list[str]:
+    live = {"service": SERVICES}
+    return [name for name, _ in complete.candidates(words, lambda kind: live.get(kind, ()), LATER)]
+
+
+def test_commands() -> None:
+    assert offered() == offered("") == ["services", "config", "status", "monitor", "session", "mptcp"]
+    assert offered("s") == ["services", "status", "session"]
+    assert offered("--json", "con") == ["config"]
+    assert offered("nothing", "") == []
+
+
+def test_commands_of_a_group() -> None:
+    assert offered("session", "") == ["list", "create", "exec"]
+    assert offered("session", "l") == ["list"]
+    assert offered("mptcp", "") == ["monitor", "--watch", "--json", "--help"]
+
+
+def test_options_before_and_after_a_command() -> None:
+    assert offered("-") == ["--json", "--help", "--version"]
+    assert offered("session", "-") == ["--json", "--help"]
+    assert offered("config", "-") == SETTINGS
+    assert offered("config", "--mpath_t") == ["--mpath_tcp_link"]
+    assert offered("services", "-") == ["-l", "--json", "--help"]
+
+
+def test_an_option_is_offered_once_unless_many_are_wanted() -> None:
+    assert offered("config", "--mpath_routing", "yes", "--json", "-") == [
+        "--mpath_tcp_link",
+        "--autoconnect",
+        "--help",
+    ]
+    assert offered("config", "--mpath-routing=yes", "--mpath") == ["--mpath_tcp_link"]
+    assert offered("session", "create", "--bearer", "wifi", "--b") == ["--bearer"]
+
+
+def test_choices_of_an_option() -> None:
+    assert offered("config", "--mpath_tcp_link", "") == ["on", "backup", "off"]
+    assert offered("config", "eth0", "--mpath_tcp_link", "o") == ["on", "off"]
+    assert offered("config", "--mpath-routing=") == ["--mpath-routing=yes", "--mpath-routing=no"]
+    assert offered("config", "--mpath-routing=n") == ["--mpath-routing=no"]
+    assert offered("config", "--mpath-routing", "=", "n") == ["--mpath-routing=no"]  # bash's own way to split
+    assert offered("config", "--mpath-routing", "=") == ["--mpath-routing=yes", "--mpath-routing=no"]
+    assert offered("session", "create", "--bearer", "") == []
+
+
+def test_services_and_interfaces_where_one_is_taken() -> None:
+    assert offered("services", "") == offered("config", "") == IDS
+    assert offered("config", "ve") == ["vethc1"]
+    assert offered("config", "--mpath_routing", "yes", "") == IDS
+    assert offered("config", "--mpath_routing=yes", "e") == IDS[:1]
+    assert offered("status", "") == ["--json", "--help"]
+
+
+def test_options_where_all_places_are_taken() -> None:
+    assert offered("config", "vethc1", "") == SETTINGS
+    assert offered("config", "vethc1", "v") == []
+
+
+def test_every_command_and_option_is_reachable() -> None:
+    for row in COMMANDS:
+        assert row.words[0] in offered("")
+        assert {option.names[0] for option in row.options} <= set(offered(*row.words, "-"))
+
+
+def shell(script: str, address: str, folder: Path, **more: str) -> str:
+    """Run a bash script with the completion loaded and mpathctl in the path; what it says on stderr counts too."""
+    program = folder / "mpathctl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m mpathd.ctl "$@"\n')
+    program.chmod(0o755)
+    bash = shutil.which("bash")
+    assert bash
+    env = environment(address, **more)
+    env["PATH"] = f"{folder}:{env['PATH']}"
+    done = subprocess.run(
+        [bash, "--norc", "-c", f". {ROOT}/conf/completion/mpathctl.bash\n{script}"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+        cwd="/",
+    )
+    return done.stdout + done.stderr
+
+
+def replies(address: str, folder: Path, *words: str) -> list[str]:
+    """What bash would offer in place of the last word."""
+    line = " ".join(f"'{word}'" for word in words)
+    script = (
+        f'COMP_WORDS=(mpathctl {line}); COMP_CWORD={len(words)}; _mpathctl mpathctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    return shell(script, address, folder).split("\n")[:-1]
+
+
+def test_bash_offers_what_there_is(scene: Scene, tmp_path: Path) -> None:
+    assert replies(scene.address, tmp_path, "s") == ["services", "status"]
+    assert replies(scene.address, tmp_path, "config", "ethernet_2") == ["ethernet_265676f2a6d2_cable"]
+    assert replies(scene.address, tmp_path, "services", "") == [
+        "ethernet_36e0bdee6014_cable",
+        "ethernet_265676f2a6d2_cable",
+        "vpn_tun0",
+        "vethc1",
+        "vethc2",
+        "tun0",
+    ]
+    assert replies(scene.address, tmp_path, "config", "tun0", "--mpath_tcp_link", "b") == ["backup"]
+    # Bash hands "--mpath_routing=y" over as three words and replaces the last one.
+    assert replies(scene.address, tmp_path, "config", "--mpath_routing", "=", "y") == ["yes"]
+    assert replies(scene.address, tmp_path, "config", "--mpath_routing", "=") == ["yes", "no"]
+
+
+def test_bash_knows_which_function_to_call(tmp_path: Path) -> None:
+    assert shell("complete -p mpathctl", "unix:path=/nonexistent", tmp_path) == "complete -F _mpathctl mpathctl\n"
+
+
+def test_bash_is_silent_while_nobody_is_there(tmp_path: Path) -> None:
+    assert replies("unix:path=/nonexistent", tmp_path, "config", "") == [""]
+    assert replies("unix:path=/nonexistent", tmp_path, "config", "--a") == ["--autoconnect"]
+
+
+def test_the_hidden_command_never_complains(scene: Scene) -> None:
+    assert run("unix:path=/nonexistent", "--complete", "services", "").err == ""
+    assert run("nonsense", "--complete", "services", "").code == 0
+    assert run(scene.address, "--complete", "\udcff", "--x=", "").err == ""
+    assert run(scene.address, "--complete", "services", "tun").out == "tun0\tvpn_tun0\n"
+
+
+@pytest.mark.parametrize("name", ["mpathctl.bash", "_mpathctl"])
+def test_the_shells_ask_mpathctl_and_know_nothing_themselves(name: str) -> None:
+    text = (ROOT / "conf/completion" / name).read_text()
+
+    assert " --complete " in text
+    assert not [row.name for row in COMMANDS if row.name in text]

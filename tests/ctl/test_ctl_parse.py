@@ -1,0 +1,172 @@
+"""From words to orders; and a table with groups, as later commands will be."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from mpathd.ctl import usage
+from mpathd.ctl.errors import Usage
+from mpathd.ctl.parse import Order, parse
+from mpathd.ctl.table import COMMANDS, JSON, Argument, Command, Option
+from mpathd.model.settings import NO, SETTINGS, YES
+
+LATER = (
+    *COMMANDS,
+    Command(
+        ("session", "create"),
+        "Make a session.",
+        "session:create",
+        takes=(Argument("NAME", "its name", required=True),),
+        options=(Option(("--bearer",), "a bearer", value="B", many=True),),
+    ),
+    Command(("session", "list"), "List sessions.", "session:list"),
+    Command(("session", "exec"), "Run.", "session:exec", takes=(Argument("CMD", "a command", many=True),)),
+    Command(("mptcp",), "Show connections.", "mptcp:show", options=(Option(("--watch",), "again and again"),)),
+    Command(("mptcp", "monitor"), "Tell events.", "mptcp:monitor"),
+)
+
+
+def told(*words: str) -> tuple[str, dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """A command line in short: command, options, words."""
+    order = parse(words, LATER)
+    return order.command.name if order.command else "", dict(order.options), order.words
+
+
+def complaint(*words: str) -> str:
+    with pytest.raises(Usage) as caught:
+        parse(words, LATER)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+def test_every_row_names_a_function(row: Command) -> None:
+    module, _, function = row.run.partition(":")
+    assert callable(getattr(importlib.import_module(f"mpathd.ctl.{module}"), function))
+
+
+def test_every_setting_is_an_option_of_config() -> None:
+    (config,) = (row for row in COMMANDS if row.name == "config")
+    assert [option.key for option in config.options] == [row.option for row in SETTINGS]
+
+
+def test_a_command_with_everything() -> None:
+    wanted = ("config", {"json": (), "mpath_routing": ("yes",), "mpath_tcp_link": ("backup",)}, ("eth0",))
+
+    assert told("config", "eth0", "--mpath_routing", "yes", "--mpath_tcp_link", "backup", "--json") == wanted
+    assert told("--json", "config", "--mpath_routing=yes", "eth0", "--mpath_tcp_link=backup") == wanted
+    assert told("config", "--json", "--mpath-routing", "Yes", "--mpath-tcp-link=BACKUP", "--", "eth0") == wanted
+
+
+@pytest.mark.parametrize(("words", "wanted"), [(YES, "yes"), (NO, "no")], ids=["yes", "no"])
+def test_every_word_for_yes_and_no_is_taken_in_any_case(words: tuple[str, ...], wanted: str) -> None:
+    for word in words:
+        for spelling in (word, word.upper(), word.title()):
+            assert told("config", f"--autoconnect={spelling}")[1] == {"autoconnect": (wanted,)}
+
+
+def test_the_last_of_two_counts_unless_many_are_wanted() -> None:
+    assert told("config", "--autoconnect", "yes", "--autoconnect", "no")[1] == {"autoconnect": ("no",)}
+    bearers = ("session", "create", "x", "--bearer", "wifi", "--bearer", "ethernet")
+    assert told(*bearers)[1] == {"bearer": ("wifi", "ethernet")}
+
+
+def test_groups_are_rows_whose_words_begin_alike() -> None:
+    assert told("session", "list") == ("session list", {}, ())
+    assert told("mptcp") == ("mptcp", {}, ())
+    assert told("mptcp", "--watch") == ("mptcp", {"watch": ()}, ())
+    assert told("mptcp", "monitor") == ("mptcp monitor", {}, ())
+    assert parse(["session"], LATER) == Order(None, group=("session",))
+    assert parse(["session", "--help"], LATER) == Order(None, {"help": ()}, group=("session",))
+
+
+def test_a_command_that_takes_a_command_takes_it_with_its_options() -> None:
+    assert told("session", "exec", "--json", "ls", "-l", "--help", "--") == (
+        "session exec",
+        {"json": ()},
+        ("ls", "-l", "--help", "--"),
+    )
+    assert told("session", "exec", "--", "--odd-name", "--json")[2] == ("--odd-name", "--json")
+
+
+def test_help_asks_for_nothing_else() -> None:
+    assert told("session", "create", "--help") == ("session create", {"help": ()}, ())
+    assert told("--help") == ("", {"help": ()}, ())
+    assert told("--version", "services")[1] == {"version": ()}
+
+
+def test_whatever_does_not_fit_is_named_with_what_would() -> None:
+    assert complaint("servces") == (
+        "no command called 'servces'\n  commands: services, config, status, monitor, session, mptcp"
+    )
+    assert complaint("session", "lst") == "no command called 'session lst'\n  commands: create, list, exec"
+    assert complaint("--colour") == "mpathctl has no option '--colour'\n  options: --json, --help, --version"
+    assert complaint("status", "-l") == "mpathctl status has no option '-l'\n  options: --json, --help"
+    assert complaint("config", "--mpath_routing") == (
+        "option --mpath_routing has no value\n  expected: --mpath_routing yes|no"
+    )
+    assert complaint("config", "--mpath-tcp-link", "--json") == (
+        "option --mpath-tcp-link has no value\n  expected: --mpath-tcp-link on|backup|off"
+    )
+    assert complaint("config", "x", "--mpath_tcp_link", "yes") == (
+        "option --mpath_tcp_link cannot be 'yes'\n  expected one of: on, backup, off"
+    )
+    assert complaint("config", "--autoconnect=") == "option --autoconnect cannot be ''\n  expected one of: yes, no"
+    assert complaint("services", "--json=yes") == "option --json takes no value, given was 'yes'\n  write it as: --json"
+    assert complaint("services", "a", "b") == "services: 'b' is one word too many\n  see: mpathctl services --help"
+    assert complaint("services", "") == "services: SERVICE is empty\n  see: mpathctl services --help"
+    assert complaint("session", "create") == "session create: NAME is missing\n  see: mpathctl session create --help"
+
+
+def test_help_of_a_command() -> None:
+    (row,) = (row for row in LATER if row.name == "services")
+
+    assert (
+        usage.one(row)
+        == """\
+usage: mpathctl services [SERVICE] [-l] [--json]
+
+List the services, or show all about one.
+
+  SERVICE              a service's identifier, its interface, or a beginning of
+                       either that fits no other
+  -l, --long           a wide table: addresses, gateways and why it is routed
+                       or not
+  --json               print JSON, for programs; fields are added, never
+                       changed
+  --help, -h           show this help
+
+Letters: * managed, A AutoConnect, M MultipathRouting; state: R ready, O
+online, c configuration."""
+    )
+
+
+def test_help_of_a_group() -> None:
+    assert (
+        usage.whole(("mptcp",), LATER)
+        == """\
+usage: mpathctl mptcp COMMAND [ARGUMENTS]
+
+commands:
+  mptcp                Show connections.
+  mptcp monitor        Tell events.
+
+options:
+  --json               print JSON, for programs; fields are added, never
+                       changed
+  --help, -h           show this help
+
+More on each: mpathctl mptcp COMMAND --help, and mpathctl(1)."""
+    )
+
+
+@pytest.mark.parametrize("row", LATER, ids=lambda row: row.name)
+def test_help_has_everything_that_the_row_has(row: Command) -> None:
+    text = usage.one(row)
+    for option in (*row.options, JSON):
+        assert option.names[0] in text
+        assert option.help.split()[0] in text
+    for argument in row.takes:
+        assert argument.name in text
+    assert row.name in usage.whole((), LATER)
