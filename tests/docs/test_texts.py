@@ -40,7 +40,7 @@ def test_readme_is_one_screen() -> None:
 
 
 def test_readme_shows_rules_as_the_kernel_does() -> None:
-    """The picture's rules are those of CONTRACT 2, in their order, for each of its addresses."""
+    """The rules in the picture are those that mpathd makes, in their order, for each of its addresses."""
     from mpathd.model.numbers import Numbers
     from mpathd.model.words import Address, Family, host
     from mpathd.plan.desire import service_rules
