@@ -1,52 +1,39 @@
-"""Event to everything written, with 8 uplinks in both families."""
+"""Event to everything written, with 8 uplinks in both families, beside others that do a comparable job."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from labkit import Lab, LabError, uplinks
-from labkit.agent import Agent
+from labkit.agent import Agent, eventually
 
-from .driver import Driver
-from .ear import Ear, News
 from .inside import Eyes, Inside
-from .stats import cells, number, summary, table
+from .peers import PEERS
+from .peers.base import READY, Peer, end
+from .peers.fetch import Unavailable
+from .stage import Answer, Event, Stage
+from .stats import cells, number, ratio, summary, table
 
 NAME = "events"
-UPLINKS, ROUNDS = 8, 2  # every uplink gets every event this often
-QUIET, LIMIT = 0.04, 5.0  # seconds without news that are rest; seconds until an event counts as never answered
+UPLINKS, ROUNDS = 8, 6  # every uplink gets every event this often; the players take turns round by round
 BAR = "median 3 ms, p99 10 ms"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happens to an uplink.
-
-    Args:
-        kind: as the table calls it.
-        line: what stands after `ip`.
-        far: it happens at the far end.
-        running: the uplink's carrier that it ends with; None: no link event is waited for.
-    """
-
-    kind: str
-    line: str
-    far: bool = False
-    running: bool | None = None
-
-
-def script(number: int, metric: int) -> Iterator[Event]:
+def script(uplink: int, metric: int) -> Iterator[Event]:
     """What happens to one uplink; in the end it is as before.
 
     Args:
-        number: of the uplink, as `labkit.uplinks` counts.
+        uplink: its number, as `labkit.uplinks` counts.
         metric: of its default routes.
     """
-    dev, peer = f"up{number}", f"net{number}"
-    net4, net6 = f"10.{64 + (number >> 8)}.{number & 255}", f"fd00:64:{number:x}:"
+    dev, peer = f"up{uplink}", f"net{uplink}"
+    net4, net6 = f"10.{64 + (uplink >> 8)}.{uplink & 255}", f"fd00:64:{uplink:x}:"
     four, six = f"default via {net4}.1 dev {dev} metric {metric}", f"default via {net6}:1 dev {dev} metric {metric}"
     other4, other6 = four.replace(f"{net4}.1", f"{net4}.3"), six.replace(f"{net6}:1", f"{net6}:3")
     yield Event("address added", f"addr add {net4}.7/24 dev {dev}")
@@ -70,123 +57,86 @@ def script(number: int, metric: int) -> Iterator[Event]:
     yield Event("after link up", f"route add {six}")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How an event was answered.
+def scripts(kinds: tuple[str, ...] = ()) -> Iterator[tuple[int, Event]]:
+    """One round: all events of all uplinks, which take turns event by event.
 
     Args:
-        event: what happened.
-        took: milliseconds from its arrival to the last write; None: nothing was written.
-        first: milliseconds from its arrival to the first write.
-        writes: how many objects the agent wrote.
-        right: everything was in place then.
+        kinds: only these; all if there are none.
     """
+    everyone = [list(script(uplink, 100 + uplink)) for uplink in range(1, UPLINKS + 1)]
+    for together in zip(*everyone, strict=True):
+        for uplink, event in enumerate(together, 1):
+            if not kinds or event.kind in kinds:
+                yield uplink, event
 
-    event: Event
-    took: float | None
-    first: float | None
-    writes: int
-    right: bool
 
-
-class Stage:
-    """A namespace where events are played and answers are heard.
+@dataclass(slots=True)
+class Player:
+    """mpathd or a peer on its stage.
 
     Args:
-        ear: hears the client.
-        client: does things there.
-        far: does things at the far end.
-        indexes: interface index by name.
+        name: as the tables call it.
+        kinds: the events that it answers; all if there are none.
+        does: what it writes.
+        stage: where it plays.
+        right: whether everything of an uplink is in place after an event.
+        answers: so far.
     """
 
-    def __init__(self, ear: Ear, client: Driver, far: Driver, indexes: dict[str, int]) -> None:
-        self._ear, self._client, self._far, self._indexes = ear, client, far, indexes
+    name: str
+    kinds: tuple[str, ...]
+    does: str
+    stage: Stage
+    right: Callable[[int, Event], bool]
+    answers: list[Answer] = field(default_factory=list)
 
-    def others(self, news: Sequence[News]) -> list[News]:
-        """News that neither the kernel nor the bench caused: what the agent wrote.
+    def round(self) -> None:
+        """Play one round."""
+        for uplink, event in scripts(self.kinds):
 
-        Args:
-            news: any.
-        """
-        return [one for one in news if one.port not in {0, self._client.port}]
+            def right(uplink: int = uplink, event: Event = event) -> bool:
+                return self.right(uplink, event)
 
-    def play(self, event: Event, dev: str) -> tuple[list[News], list[News]]:
-        """Let one event happen and wait until all is at rest: what the world said, and what the agent wrote.
-
-        Args:
-            event: what happens.
-            dev: the uplink.
-        """
-        mark = self._ear.mark()
-        (self._far if event.far else self._client).do(event.line)
-        index = self._indexes[dev]
-
-        def seen(news: list[News]) -> bool:
-            if event.running is None:
-                return bool(news)
-            links = [one for one in news if one.kind == 16 and one.index == index]
-            return bool(links) and links[-1].running is event.running
-
-        self._ear.until(mark, seen, LIMIT)
-        self._ear.rest(mark, QUIET, LIMIT)
-        news = self._ear.since(mark)
-        written = self.others(news)
-        return [one for one in news if one.port in {0, self._client.port}], written
+            self.answers.append(self.stage.play(event, f"up{uplink}", right))
 
 
-def latency(world: Sequence[News], written: Sequence[News], which: int = -1) -> float | None:
-    """Milliseconds from the event's first news to a write of the agent; None: it wrote nothing.
+def mpathd(stack: ExitStack) -> Player:
+    """Raise mpathd's lab.
 
     Args:
-        world: what the kernel said about the event.
-        written: what the agent wrote.
-        which: of the writes; the last one unless told.
+        stack: takes everything down again.
     """
-    return (written[which].time - world[0].time) / 1e6 if world and written else None
+    lab = stack.enter_context(Lab(uplinks(UPLINKS), "bn-events", quiet=True))
+    agent = stack.enter_context(Agent(lab, "client", ["--mpathrouting"]))
+    inside = stack.enter_context(Inside(lab.ns("client")))
+    eyes = Eyes(inside, agent.argv()[3:])
+    stage = stack.enter_context(Stage(lab))
+    return Player("mpathd", (), "", stage, lambda _uplink, _event: not eyes.missing())
 
 
-def scripts(rounds: int) -> Iterator[tuple[str, Event]]:
-    """All events of all uplinks, the uplinks taking turns event by event.
+def beside(peer: Peer, stack: ExitStack) -> Player:
+    """Raise a peer's lab.
 
     Args:
-        rounds: how often each uplink has each event.
+        peer: the peer.
+        stack: takes everything down again.
+
+    Raises:
+        Unavailable: it cannot be had or run here.
     """
-    for _ in range(rounds):
-        everyone = [(f"up{number}", list(script(number, 100 + number))) for number in range(1, UPLINKS + 1)]
-        for at in range(len(everyone[0][1])):
-            for dev, events in everyone:
-                yield dev, events[at]
-
-
-def mpathd(rounds: int = ROUNDS, name: str = "bn-events") -> list[Answer]:
-    """Play all events to mpathd.
-
-    Args:
-        rounds: how often.
-        name: of the lab.
-    """
-    answers: list[Answer] = []
-    with Lab(uplinks(UPLINKS), name, quiet=True) as lab, Agent(lab, "client", ["--mpathrouting"]) as agent:
-        indexes = {end.dev: lab.index("client", end.dev) for end in lab.topology.ends("client")}
-        with (
-            Inside(lab.ns("client")) as inside,
-            Ear(lab.ns("client")) as ear,
-            Driver(lab.ns("client")) as client,
-            Driver(lab.ns("net")) as far,
-        ):
-            eyes = Eyes(inside, agent.argv()[3:])
-            stage = Stage(ear, client, far, indexes)
-            for dev, event in scripts(rounds):
-                heard, written = stage.play(event, dev)
-                deadline = time.monotonic() + LIMIT
-                while (missing := eyes.missing()) and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                answers.append(
-                    Answer(event, latency(heard, written), latency(heard, written, 0), len(written), not missing)
-                )
-            if trouble := client.said() + far.said():
-                raise LabError("an event did not happen", trouble)
-    return answers
+    lab = stack.enter_context(Lab(peer.topology(UPLINKS), f"bn-{peer.name}", quiet=True))
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    folder.chmod(0o755)
+    process = peer.start(lab, folder)
+    stack.callback(end, process)
+    try:
+        for uplink in range(1, UPLINKS + 1):
+            eventually(lambda uplink=uplink: peer.right(lab, uplink, "carrier back"), READY, "ready")  # type: ignore[misc]
+    except LabError:
+        said = (folder / "log").read_text(errors="replace").strip().splitlines()
+        raise Unavailable(f"it did not configure its uplinks within {READY:.0f} s: {' | '.join(said[-3:])}") from None
+    stage = stack.enter_context(Stage(lab))
+    return Player(peer.name, peer.kinds, peer.does, stage, lambda uplink, event: peer.right(lab, uplink, event.kind))
 
 
 def report(answers: Sequence[Answer]) -> str:
@@ -211,7 +161,7 @@ def row(name: str, answers: Sequence[Answer]) -> list[str]:
     firsts = [answer.first for answer in answers if answer.first is not None]
     return [
         name,
-        *cells(summary([answer.took for answer in answers if answer.took is not None])),
+        *cells(summary(times(answers))),
         number(median(firsts)) if firsts else "-",
         number(sum(answer.writes for answer in answers) / len(answers)),
         str(sum(1 for answer in answers if answer.took is None)),
@@ -219,7 +169,59 @@ def row(name: str, answers: Sequence[Answer]) -> list[str]:
     ]
 
 
+def times(answers: Sequence[Answer], kind: str = "") -> list[float]:
+    """Milliseconds of the answers that wrote something.
+
+    Args:
+        answers: any.
+        kind: of the event; all kinds unless told.
+    """
+    return [answer.took for answer in answers if answer.took is not None and kind in {"", answer.event.kind}]
+
+
+def comparison(ours: Player, others: Sequence[Player]) -> str:
+    """The table of the peers, each kind of event beside mpathd's.
+
+    Args:
+        ours: mpathd.
+        others: the peers that could be run.
+    """
+    rows = []
+    for player in others:
+        for kind in player.kinds:
+            mine, theirs = times(ours.answers, kind), times(player.answers, kind)
+            of = [answer for answer in player.answers if answer.event.kind == kind]
+            faster = ratio(median(theirs), median(mine)) if mine and theirs else "-"
+            rows.append(
+                [player.name, kind, *row("", of)[1:], number(median(mine)) if mine else "-", faster, "above 1x"]
+            )
+    head = ["beside", "event", "n", "median", "p90", "p99", "max", "first write", "writes", "idle", "wrong"]
+    return table([*head, "mpathd", "mpathd is faster", "bar"], rows)
+
+
 def run() -> None:
     """Print the tables."""
-    print(f"{NAME}: event to everything written, {UPLINKS} uplinks, IPv4 and IPv6; milliseconds")
-    print(report(mpathd()))
+    print(f"{NAME}: event to everything written, {UPLINKS} uplinks, IPv4 and IPv6; milliseconds", flush=True)
+    absent: list[str] = []
+    others: list[Player] = []
+    with ExitStack() as stack:
+        ours = mpathd(stack)
+        for peer in PEERS:
+            with ExitStack() as own:
+                try:
+                    others.append(beside(peer, own))
+                except (Unavailable, LabError, OSError) as error:
+                    absent.append(f"{peer.name} was not run: {' '.join(str(error).split())}")
+                    continue
+                stack.push(own.pop_all())
+        for _ in range(ROUNDS):
+            for player in (ours, *others):
+                player.round()
+    print(report(ours.answers))
+    if others:
+        print(f"\n{comparison(ours, others)}")
+    for player in others:
+        print(f"{player.name} {player.does}")
+    for line in absent:
+        print(line)
+    sys.stdout.flush()

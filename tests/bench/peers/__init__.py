@@ -1,0 +1,8 @@
+"""Programs that do a comparable job: unpacked into .cache, never installed, each beside mpathd in a lab of its own."""
+
+from __future__ import annotations
+
+from .base import Peer
+from .networkd import Networkd
+
+PEERS: tuple[Peer, ...] = (Networkd(),)

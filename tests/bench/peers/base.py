@@ -1,0 +1,104 @@
+"""What every peer has in common."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from labkit import Lab, Topology, uplinks
+
+READY = 20.0  # seconds that a peer may take to configure its uplinks
+
+
+class Peer(Protocol):
+    """A program that does a comparable job.
+
+    name, kinds and does: as the tables call it; the events that it answers; what it writes then, in a few words.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    does: str
+
+    def topology(self, count: int) -> Topology:
+        """The lab it works in: mpathd's, without what the peer configures itself.
+
+        Args:
+            count: number of uplinks.
+        """
+
+    def start(self, lab: Lab, folder: Path) -> subprocess.Popen[str]:
+        """Start it in the lab's client.
+
+        Args:
+            lab: the lab.
+            folder: of its own, empty, for configuration and log.
+
+        Raises:
+            Unavailable: it cannot be had or run here.
+        """
+
+    def right(self, lab: Lab, number: int, kind: str) -> bool:
+        """Whether an uplink is as the peer should have it after an event.
+
+        Args:
+            lab: the lab.
+            number: of the uplink.
+            kind: of the event.
+        """
+
+
+def bare(count: int) -> Topology:
+    """`labkit.uplinks` whose client has nothing but its links: the peer gives it the rest.
+
+    Args:
+        count: number of uplinks.
+    """
+    whole = uplinks(count)
+    links = tuple(replace(link, a=replace(link.a, addresses=())) for link in whole.links)
+    hosts = tuple(replace(host, routes=()) if host.name == "client" else host for host in whole.hosts)
+    return replace(whole, links=links, hosts=hosts)
+
+
+def nets(number: int) -> tuple[str, str]:
+    """The first parts of an uplink's addresses: "10.64.N" and "fd00:64:N:".
+
+    Args:
+        number: of the uplink, as `labkit.uplinks` counts.
+    """
+    return f"10.{64 + (number >> 8)}.{number & 255}", f"fd00:64:{number:x}:"
+
+
+def isolated(
+    lab: Lab, prelude: Sequence[str], argv: Sequence[str], log: Path, env: dict[str, str]
+) -> subprocess.Popen[str]:
+    """Start a program in the client's network and a mount namespace of its own (that of `ip netns exec`).
+
+    Args:
+        lab: the lab.
+        prelude: shell commands that go before, mostly mounts.
+        argv: the program.
+        log: where its output goes.
+        env: more environment.
+    """
+    script = "\n".join([*prelude, f"exec {shlex.join(argv)}"])
+    with log.open("w") as out:
+        return lab.popen("client", ["unshare", "-m", "sh", "-ec", script], env=env, stdout=out, stderr=out)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a peer.
+
+    Args:
+        process: of the peer.
+    """
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,118 @@
+"""Where events are played and answers are heard, the same for mpathd and for everything beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from labkit import Lab, LabError
+
+from .driver import Driver
+from .ear import NEWLINK, Ear, News
+
+QUIET, LIMIT = 0.04, 5.0  # seconds without news that are rest; seconds until an event counts as never answered
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happens to an uplink.
+
+    Args:
+        kind: as the table calls it.
+        line: what stands after `ip`.
+        far: it happens at the far end.
+        running: the uplink's carrier that it ends with; None: no link event is waited for.
+    """
+
+    kind: str
+    line: str
+    far: bool = False
+    running: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an event was answered.
+
+    Args:
+        event: what happened.
+        took: milliseconds from its arrival to the last write; None: nothing was written.
+        first: milliseconds from its arrival to the first write.
+        writes: how many objects the agent wrote.
+        right: everything was in place then.
+    """
+
+    event: Event
+    took: float | None
+    first: float | None
+    writes: int
+    right: bool
+
+
+def latency(world: Sequence[News], written: Sequence[News], which: int = -1) -> float | None:
+    """Milliseconds from the event's first news to a write of the agent; None: it wrote nothing.
+
+    Args:
+        world: what the kernel said about the event.
+        written: what the agent wrote.
+        which: of the writes; the last one unless told.
+    """
+    return (written[which].time - world[0].time) / 1e6 if world and written else None
+
+
+class Stage:
+    """A lab's client, heard, and moved from both ends.
+
+    Args:
+        lab: the lab.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._indexes = {end.dev: lab.index("client", end.dev) for end in lab.topology.ends("client")}
+        self._ear = Ear(lab.ns("client"))
+        self._client = Driver(lab.ns("client"))
+        self._far = Driver(lab.ns("net"))
+
+    def __enter__(self) -> Self:
+        self._ear.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.__exit__()
+        self._far.__exit__()
+        self._ear.__exit__()
+
+    def play(self, event: Event, dev: str, right: Callable[[], bool]) -> Answer:
+        """Let one event happen and wait until all is at rest and right.
+
+        Args:
+            event: what happens.
+            dev: the uplink.
+            right: whether everything is in place.
+
+        Raises:
+            LabError: the event did not happen.
+        """
+        mark = self._ear.mark()
+        (self._far if event.far else self._client).do(event.line)
+        index = self._indexes[dev]
+
+        def seen(news: list[News]) -> bool:
+            if event.running is None:
+                return bool(news)
+            links = [one for one in news if one.kind == NEWLINK and one.index == index]
+            return bool(links) and links[-1].running is event.running
+
+        if not self._ear.until(mark, seen, LIMIT) or self._client.said() or self._far.said():
+            raise LabError(f"the event did not happen: {event.line}", self._client.said() + self._far.said())
+        self._ear.rest(mark, QUIET, LIMIT)
+        deadline = time.monotonic() + LIMIT
+        while not (good := right()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self._ear.rest(mark, QUIET, LIMIT)
+        news = self._ear.since(mark)
+        world = [one for one in news if one.port in {0, self._client.port}]
+        written = [one for one in news if one.port not in {0, self._client.port}]
+        return Answer(event, latency(world, written), latency(world, written, 0), len(written), good)
