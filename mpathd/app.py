@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, systemd
+from . import systemd
 from .kernel import lock
 from .kernel.inotify import Inotify
 from .kernel.machine import Machine
@@ -23,94 +20,28 @@ from .model.errors import ConfigError
 from .model.view import Finding
 from .model.words import Severity
 from .model.world import Link
+from .options import Options, options, parser
 from .plan import config as form
 from .plan.desire import desire
 from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
-from .reconcile import Reconciler, Setup
+from .ports import Setup
+from .reconcile import Reconciler
 from .sources import Source
 from .sources.leases import Dhclient, Networkd
 from .sources.main import Main
 from .sources.static import Static
 from .store import Store
 
+__all__ = ["main", "parser"]
+
 if TYPE_CHECKING:
     from .bus.face import Face
 
 DONE, FAILED = 0, 1
 BUS_PATIENCE = 1.0  # seconds that READY waits for the name on the bus
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line.
-
-    Args:
-        config: path of mpathd.conf.
-        explicit: it was named, so it must be there.
-        state: folder of what lasts.
-        runtime: folder of what lasts until the next boot.
-        mpathrouting: MultipathRouting is on by default.
-        keep: leave routes and rules in place at stop.
-        release: clean up after a dead daemon, and end.
-        dry_run: print what would be done, and end.
-    """
-
-    config: Path
-    explicit: bool
-    state: Path
-    runtime: Path
-    policies: tuple[Path, ...]
-    mpathrouting: bool
-    keep: bool
-    release: bool
-    dry_run: bool
-
-
-def parser() -> argparse.ArgumentParser:
-    """Build the command line's parser; its texts are checked against mpathd(8)."""
-    out = argparse.ArgumentParser(
-        prog="mpathd",
-        description="Makes several uplinks work at once: one routing table and source rule for each.",
-        epilog="See mpathd(8), mpathd.conf(5), mpathctl(1).",
-    )
-    out.add_argument("--config", metavar="FILE", type=Path, help="configuration (default /etc/mpathd/mpathd.conf)")
-    out.add_argument("--state-dir", metavar="DIR", type=Path, help="where settings are kept (default /var/lib/mpathd)")
-    out.add_argument("--runtime-dir", metavar="DIR", type=Path, help="what lasts until boot (default /run/mpathd)")
-    out.add_argument(
-        "--policy-dir", metavar="DIR", type=Path, action="append", default=[], help="policy files; may be repeated"
-    )
-    out.add_argument("--mpathrouting", action="store_true", help="MultipathRouting is on unless a service says no")
-    out.add_argument("--keep", action="store_true", help="leave routes and rules in place when stopped")
-    out.add_argument("--release", action="store_true", help="remove what a dead mpathd left behind, and end")
-    out.add_argument("--dry-run", action="store_true", help="print what would be done, as ip commands, and end")
-    out.add_argument("--version", action="version", version=f"mpathd {__version__}")
-    return out
-
-
-def options(argv: Sequence[str]) -> Options:
-    """Read the command line.
-
-    Args:
-        argv: without the program's name.
-    """
-    given = parser().parse_args(argv)
-    # systemd gives services their folders by name (systemd.exec(5), RuntimeDirectory=, StateDirectory=).
-    state = given.state_dir or Path(os.environ.get("STATE_DIRECTORY", "/var/lib/mpathd"))
-    runtime = given.runtime_dir or Path(os.environ.get("RUNTIME_DIRECTORY", "/run/mpathd"))
-    return Options(
-        config=given.config or Path("/etc/mpathd/mpathd.conf"),
-        explicit=given.config is not None,
-        state=state,
-        runtime=runtime,
-        policies=tuple(given.policy_dir),
-        mpathrouting=given.mpathrouting,
-        keep=given.keep,
-        release=given.release,
-        dry_run=given.dry_run,
-    )
 
 
 def read_config(opts: Options) -> Config:
@@ -179,18 +110,25 @@ def logging(config: Config) -> None:
     )
 
 
-def reconciler(opts: Options, made: Setup, machine: Machine) -> Reconciler:
+def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | None = None) -> Reconciler:
     """Wire the loop.
 
     Args:
         opts: the command line.
         made: the configuration.
         machine: the hands.
+        folders: what watches the sources' folders; None where nothing is watched, nor mended.
     """
     store = Store(opts.state)
-    stored, trouble = store.load()
+    stored, trouble = store.load(mend=folders is not None)
     lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
-    return Reconciler(machine, store, stored, made, partial(setup, opts), lasting)
+
+    def obey(fresh: Setup) -> None:
+        logging(fresh.config)
+        if folders is not None:
+            folders.watch(folder for source in fresh.sources for folder in source.folders)
+
+    return Reconciler(machine, store, stored, made, partial(setup, opts), lasting, obey)
 
 
 def dry_run(loop: Reconciler) -> int:
@@ -207,6 +145,7 @@ def dry_run(loop: Reconciler) -> int:
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
     for step in diff(wanted.kernel, world.have, world.rules):
         print(step)
+    sys.stdout.flush()
     return DONE
 
 
@@ -240,24 +179,24 @@ def goodbye(loop: Reconciler) -> int:
     return FAILED if refused else DONE
 
 
-async def serve(opts: Options, loop: Reconciler, machine: Machine) -> None:
+async def serve(made: Setup, loop: Reconciler, machine: Machine, folders: Inotify) -> None:
     """Run until told to stop.
 
     Args:
-        opts: the command line.
+        made: the configuration.
         loop: the loop.
         machine: the hands.
+        folders: watches the sources' folders.
     """
-    stop = asyncio.Event()
+    stop, hup = asyncio.Event(), asyncio.Event()
     events = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         events.add_signal_handler(number, stop.set)
+    events.add_signal_handler(signal.SIGHUP, hup.set)
 
     def heard() -> None:
         if kinds := machine.watch.drain():
             loop.poke(", ".join(sorted(kinds)))
-
-    folders = Inotify()
 
     def moved() -> None:
         if folders.drain():
@@ -265,15 +204,13 @@ async def serve(opts: Options, loop: Reconciler, machine: Machine) -> None:
 
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)
-    folders.watch(folder for source in setup(opts).sources for folder in source.folders)
+    folders.watch(folder for source in made.sources for folder in source.folders)
     loop.poke("start")
     loop.pass_()  # whoever sees us sees a finished house: first the kernel, then the name, then READY
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run())]
         face = _face(loop)
         tasks.append(group.create_task(face.serve()))
-        hup = asyncio.Event()
-        events.add_signal_handler(signal.SIGHUP, hup.set)
         tasks.append(group.create_task(_reloads(loop, hup)))
         with contextlib.suppress(TimeoutError):  # a bus that does not answer must not hold up the boot
             await asyncio.wait_for(face.tried(), BUS_PATIENCE)
@@ -283,7 +220,6 @@ async def serve(opts: Options, loop: Reconciler, machine: Machine) -> None:
         await face.stop()
         for task in tasks:
             task.cancel()
-    folders.close()
 
 
 def _face(loop: Reconciler) -> Face:
@@ -313,6 +249,8 @@ def main() -> None:
     except ConfigError as error:
         print(f"mpathd: {error}", file=sys.stderr)
         sys.exit(FAILED)
+    except BrokenPipeError:  # --dry-run | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(opts: Options) -> int:
@@ -324,7 +262,13 @@ def run(opts: Options) -> int:
     Raises:
         ConfigError: the configuration cannot be used.
     """
-    made = setup(opts)
+    try:
+        made = setup(opts)
+    except ConfigError as error:
+        if not opts.release:
+            raise
+        print(f"mpathd: {error}\n  going on with the built-in numbers", file=sys.stderr)
+        made = Setup(Config(), ())
     logging(made.config)
     if opts.dry_run:
         return dry_run(reconciler(opts, made, Machine()))
@@ -333,14 +277,15 @@ def run(opts: Options) -> int:
         pid = lock.other()
         print(f"mpathd: another mpathd runs in this network namespace (pid {pid}); stop it first", file=sys.stderr)
         return FAILED
-    machine = Machine()
-    loop = reconciler(opts, made, machine)
+    machine, folders = Machine(), Inotify()
+    loop = reconciler(opts, made, machine, folders)
     if opts.release:
         return release(loop)
-    asyncio.run(serve(opts, loop, machine))
+    asyncio.run(serve(made, loop, machine, folders))
     status = DONE
     if not (opts.keep or loop.config.keep):
         status = goodbye(loop)
+    folders.close()
     machine.close()
     ours.close()
     return status

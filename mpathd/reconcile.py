@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from itertools import chain
 from time import monotonic
-from typing import Protocol
 
 import structlog
 
@@ -31,7 +30,7 @@ from .plan.contest import Contest
 from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of
 from .plan.settings import check, defaults, edited
-from .sources import Source
+from .ports import Kernel, Memory, Setup
 
 log = structlog.get_logger("mpathd")
 
@@ -39,39 +38,6 @@ RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again,
 BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
-
-
-class Kernel(Protocol):
-    """The hands, as the loop knows them."""
-
-    def look(self, protocol: int) -> World:
-        """Read everything that decisions need."""
-
-    def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
-        """Write steps: what was done, and what was refused and why."""
-
-    def suspects(self) -> tuple[str, ...]:
-        """Name programs here that are known to undo what others write."""
-
-
-class Memory(Protocol):
-    """Where settings are kept."""
-
-    def save(self, stored: Stored) -> None:
-        """Replace what is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a configuration means for the loop.
-
-    Args:
-        config: the configuration.
-        sources: gateway sources in use.
-    """
-
-    config: Config
-    sources: tuple[Source, ...]
 
 
 class Reconciler:
@@ -84,6 +50,7 @@ class Reconciler:
         setup: the configuration in force.
         load: reads the configuration anew, or raises ConfigError.
         lasting: findings that hold until the next start (a settings file that could not be read).
+        obey: does what a new configuration asks for outside the loop (log level, folders to watch).
     """
 
     def __init__(
@@ -94,6 +61,7 @@ class Reconciler:
         setup: Setup,
         load: Callable[[], Setup],
         lasting: tuple[Finding, ...] = (),
+        obey: Callable[[Setup], None] = lambda _setup: None,
     ) -> None:
         self._kernel = kernel
         self._memory = memory
@@ -102,6 +70,7 @@ class Reconciler:
         self._policy = replace(setup.config.policy, stored=stored)
         self._load = load
         self._lasting = lasting
+        self._obey = obey
         self._reload_trouble: tuple[Finding, ...] = ()
         self._poked = asyncio.Event()
         self._reasons: dict[str, None] = {}
@@ -211,6 +180,7 @@ class Reconciler:
         self._reload_trouble = ()
         self._setup = fresh
         self._policy = replace(fresh.config.policy, stored=self._stored)
+        self._obey(fresh)
         await self._passed("reload")
 
     async def passes(self) -> AsyncIterator[Pass]:
@@ -278,7 +248,7 @@ class Reconciler:
         for source in self._setup.sources:
             for index, found in source.look(world).items():
                 gateways[index] = gateways.get(index, ()) + found
-        return replace(world, gateways=gateways)
+        return replace(world, gateways=gateways, had=self._wanted.rules)
 
     def release(self) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         """Take everything of ours away: the same road, towards nothing."""

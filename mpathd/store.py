@@ -20,10 +20,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "settings.json"
 
-    def load(self) -> tuple[Stored, str]:
+    def load(self, *, mend: bool = True) -> tuple[Stored, str]:
         """Give what is stored, and what was wrong with it (empty if nothing).
 
-        A file that cannot be read as settings is put aside, not lost: `settings.json.bad`.
+        Args:
+            mend: put a file that cannot be read as settings aside, as `settings.json.bad`, so that it is not lost.
         """
         try:
             text = self._path.read_text()
@@ -34,12 +35,15 @@ class Store:
         try:
             return form.load(text), ""
         except ConfigError as error:
-            aside = self._path.with_suffix(".json.bad")
-            try:
-                self._path.replace(aside)
-            except OSError:
-                aside = self._path
-            return Stored(), f"{self._path}: {error.text}; it was put aside as {aside.name}, and defaults are in force"
+            return Stored(), f"{self._path}: {error.text}; {self._aside() if mend else ''}defaults are in force"
+
+    def _aside(self) -> str:
+        aside = self._path.with_suffix(".json.bad")
+        try:
+            self._path.replace(aside)
+        except OSError:
+            return ""
+        return f"it was put aside as {aside.name}, and "
 
     def save(self, stored: Stored) -> None:
         """Replace what is stored: a new file, synced, renamed over the old one, so that a crash leaves either.

@@ -24,6 +24,7 @@ class Inotify:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         self._folders: tuple[Path, ...] = ()
+        self._watches: dict[int, Path] = {}
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -40,11 +41,17 @@ class Inotify:
             folders: each is replaced by its nearest existing parent until it is there.
         """
         self._folders = tuple(folders)
+        fresh: dict[int, Path] = {}
         for folder in self._folders:
             there = folder
             while not there.is_dir() and there != there.parent:
                 there = there.parent
-            self._libc.inotify_add_watch(self._fd, os.fsencode(there), MASK)
+            number = self._libc.inotify_add_watch(self._fd, os.fsencode(there), MASK)
+            if number >= 0:
+                fresh[number] = there
+        for number in self._watches.keys() - fresh.keys():  # a parent that is no longer needed, or gone by itself
+            self._libc.inotify_rm_watch(self._fd, number)
+        self._watches = fresh
 
     def drain(self) -> bool:
         """Take what has arrived; tell whether there was something. Watches of re-made folders are renewed."""

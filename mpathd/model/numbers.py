@@ -27,6 +27,8 @@ SPLIT = {2: 1, 10: 3}
 METRIC6 = 1024
 
 # Offsets of our rules from priority_base, in the order of CONTRACT.md section 2.
+MEMBER_OWN, SESSION_OWN, SESSION_MAIN, MEMBER_TABLE, MEMBER_END = 1000, 1001, 1002, 1003, 1004
+SESSION_TABLE, SESSION_END = 2000, 2001
 SERVICE_OWN, SERVICE_MAIN, SERVICE_TABLE, SERVICE_END = 3000, 3001, 3002, 3003
 
 
@@ -50,6 +52,14 @@ class Numbers:
     table_base: int = 255
     priority_base: int = 19000
     endpoint_ids: tuple[int, int] = (200, 254)
+
+    def mark(self, number: int) -> int:
+        """Give the mark of a session, which is its table too.
+
+        Args:
+            number: the session's number.
+        """
+        return self.mark_base * number
 
     def table(self, index: int) -> int:
         """Give the routing table of a link.

@@ -82,3 +82,18 @@ class SessionSettings:
     priority: int = PRIORITY
     nat: Nat = Nat.AUTO
     description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session that is here.
+
+    Args:
+        settings: what it is asked to be.
+        number: 1 and up; makes its mark and its table.
+        active: it wants traffic routed; Disconnect makes it inactive.
+    """
+
+    settings: SessionSettings
+    number: int
+    active: bool = True

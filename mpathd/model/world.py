@@ -128,9 +128,12 @@ class World:
         links: all interfaces of the namespace, by index.
         main: unicast routes of the main table.
         uncopied: those of main that cannot be expressed here.
-        gateways: by link index, what sources other than main say.
+        gateways: by link index, what the sources say.
+        lent: by family and link, the address that the kernel gives to unbound sockets which leave by a default of main
+            on a link that has no address of its own.
         rules: rules that are not ours.
         have: what is ours in the kernel now.
+        had: rules that the last pass made true; somebody may have taken them away since.
         rp_filter_all: net.ipv4.conf.all.rp_filter; the kernel takes the greater of it and the link's.
         next_expiry: seconds until the first route of main runs out, None if none does.
     """
@@ -139,7 +142,9 @@ class World:
     main: tuple[Route, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
     gateways: Mapping[int, tuple[Gateway, ...]] = field(default_factory=dict)
+    lent: Mapping[tuple[int, int], Address] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     have: KernelState = KernelState()
+    had: frozenset[Rule] = frozenset()
     rp_filter_all: int = 0
     next_expiry: float | None = None

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from ..model.numbers import MAIN
 from ..model.policy import Policy, ServiceSettings
-from ..model.routing import Rule
 from ..model.words import Family, Prefix, ServiceState, family_of, host
 from ..model.world import Gateway, Link, LinkAddress, World
 from .naming import capable, identifiers
@@ -120,12 +120,18 @@ def _state(member: Member) -> ServiceState:
     return ServiceState.CONFIGURATION
 
 
-def _ruled(rules: frozenset[Rule]) -> Mapping[int, frozenset[Prefix]]:
+def _ruled(world: World) -> Mapping[int, frozenset[Prefix]]:
+    """The sources that have rules of ours, or had them until somebody took them away, by table."""
     found: dict[int, set[Prefix]] = {}
-    for rule in rules:
-        if rule.source and rule.suppress is None and not rule.mask and rule.table:
+    for rule in world.have.rules | world.had:
+        if rule.source and not rule.mask and rule.table not in {0, MAIN}:
             found.setdefault(rule.table, set()).add(rule.source)
     return {table: frozenset(sources) for table, sources in found.items()}
+
+
+def _vanished(gone: frozenset[Prefix]) -> frozenset[Prefix]:
+    """Those that the kernel took: IPv4 addresses stay on a link that is set down, so a missing one was removed."""
+    return frozenset(prefix for prefix in gone if family_of(prefix) is Family.INET6)
 
 
 def members(world: World, policy: Policy) -> tuple[Member, ...]:
@@ -137,7 +143,7 @@ def members(world: World, policy: Policy) -> tuple[Member, ...]:
     """
     links = [link for link in world.links.values() if _admitted(link, policy)]
     names = identifiers(links)
-    ruled = _ruled(world.have.rules)
+    ruled = _ruled(world)
     present = {host(a.address) for link in world.links.values() for a in link.addresses}
     rank = {source: n for n, source in enumerate(policy.source_order)}
     out: list[Member] = []
@@ -153,7 +159,7 @@ def members(world: World, policy: Policy) -> tuple[Member, ...]:
             gateways=tuple(gateways),
             state=ServiceState.IDLE,
             ruled=ruled.get(table, frozenset()) & {host(a.address) for a in link.addresses},
-            kept=frozenset() if link.carrier else ruled.get(table, frozenset()) - present,
+            kept=frozenset() if link.up else _vanished(ruled.get(table, frozenset()) - present),
         )
         out.append(replace(member, state=_state(member)))
     return tuple(out)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..model.numbers import METRIC6, SPLIT
 from ..model.routing import Hop, Route
 from ..model.words import Family, Prefix
-from ..model.world import Gateway, Link, World
+from ..model.world import Gateway, World
 from .membership import Member
 from .prefixes import Index, holds, span
 
@@ -193,10 +193,7 @@ def borrowing(world: World, family: Family) -> Borrowing | None:
 
 
 def chosen_sources(world: World, route: Route) -> frozenset[str]:
-    """Give the addresses that the kernel may choose for an unbound socket that leaves by a route of main.
-
-    IPv4: the route's own, else the first of the device, else the first of any device in index order
-    (net/ipv4/devinet.c, inet_select_addr). IPv6 without an address on the device: RFC 6724 picks among all.
+    """Give the foreign addresses that unbound sockets get when they leave by a route of main.
 
     Args:
         world: what was found.
@@ -204,15 +201,5 @@ def chosen_sources(world: World, route: Route) -> frozenset[str]:
     """
     if route.source:
         return frozenset({route.source})
-    out: set[str] = set()
-    for hop in route.hops:
-        link = world.links.get(hop.index)
-        if link is None or _global(link, route.family):
-            continue
-        everywhere = [a for index in sorted(world.links) for a in _global(world.links[index], route.family)]
-        out.update(everywhere[:1] if route.family is Family.INET else everywhere)
-    return frozenset(out)
-
-
-def _global(link: Link, family: Family) -> list[str]:
-    return [a.address for a in link.addresses if a.family is family and a.usable]
+    lent = (world.lent.get((route.family, hop.index)) for hop in route.hops)
+    return frozenset(address for address in lent if address)

@@ -29,6 +29,7 @@ class Scene:
         self.uncopied: list[Uncopied] = []
         self.gateways: dict[int, tuple[Gateway, ...]] = {}
         self.rules: list[Rule] = []
+        self.lent: dict[tuple[int, int], Address] = {}
         self.rp_filter_all = 0
         self.policy = Policy(defaults=ServiceSettings(multipath_routing=True))
         self.given: list[str] = []
@@ -108,6 +109,10 @@ class Scene:
         found = Gateway(family_of(address), address, words[1])
         self.gateways[index] = (*self.gateways.get(index, ()), found)
 
+    def _lent(self, words: list[str]) -> None:
+        address = Address(words[1])
+        self.lent[family_of(address), self._index(words[0])] = address
+
     def _uncopied(self, words: list[str]) -> None:
         self.uncopied.append(
             Uncopied(family_of(words[1]), (self._index(words[0]),), Prefix(words[1]), " ".join(words[2:]))
@@ -153,6 +158,7 @@ class Scene:
             links=self.links,
             main=tuple(self.main),
             uncopied=tuple(self.uncopied),
+            lent=self.lent,
             have=KernelState(rules=frozenset(self.rules)),
             rp_filter_all=self.rp_filter_all,
         )

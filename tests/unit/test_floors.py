@@ -17,10 +17,14 @@ FLOORS = {
     "sources": (("model",), "sources import model alone"),
     "store": (("model", "plan"), "the store knows settings and their form"),
     "systemd": ((), "a datagram to the service manager"),
-    "reconcile": (("model", "plan", "sources"), "the loop knows hands only as Protocols"),
+    "ports": (("model", "sources"), "what the loop needs, as Protocols"),
+    "reconcile": (("model", "plan", "ports"), "the loop knows hands only as Protocols"),
     "bus": (("model",), "the bus face sees the agent as model.agent"),
     "ctl": (("model",), "mpathctl talks D-Bus only"),
-    "app": (("model", "plan", "kernel", "sources", "store", "systemd", "reconcile", "bus"), "app wires everything"),
+    "app": (
+        ("model", "plan", "kernel", "sources", "store", "systemd", "ports", "reconcile", "bus"),
+        "app wires everything",
+    ),
     "__main__": (("app",), "the way in"),
 }
 JOINERS = {"kernel/machine.py"}  # joins the hands into one pair

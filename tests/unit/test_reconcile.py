@@ -19,7 +19,8 @@ from mpathd.model.routing import Hop, KernelState, Route, Step, Verb
 from mpathd.model.words import Address, Family, Prefix
 from mpathd.model.world import Link, LinkAddress, World
 from mpathd.plan.tables import gateways_of_main
-from mpathd.reconcile import Reconciler, Setup
+from mpathd.ports import Setup
+from mpathd.reconcile import Reconciler
 from mpathd.sources.main import Main
 
 ID = "ethernet_020000000002_cable"

@@ -229,6 +229,16 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     return Found(value, expires, indexes, ", ".join(unknown), destination, nexthop)
 
 
+def source(body: bytes) -> Address | None:
+    """Give the source address in the kernel's answer to "how would you send?".
+
+    Args:
+        body: of RTM_NEWROUTE.
+    """
+    raw = attributes(body, RTMSG.size, len(body)).get(7)
+    return address(raw) if raw else None
+
+
 def rule(data: bytes, at: int, end: int) -> Rule:
     """Decode the body of RTM_NEWRULE.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6, inet_pton
 
 from ...model.routing import Action, Hop, Route, Rule, Step, Verb
-from ...model.words import Family
+from ...model.words import Address, Family
 from .decode import FRMSG, RTMSG, RTN_THROW, RTN_UNICAST, RTNEXTHOP, RTNH_F_ONLINK, SCOPE_LINK
 from .wire import (
     DELROUTE,
@@ -108,6 +108,18 @@ def rule(value: Rule) -> bytes:
     if value.mask:
         body += attribute(10, U32.pack(value.mark)) + attribute(16, U32.pack(value.mask))
     return body + attribute(21, bytes((value.protocol,)))
+
+
+def question(family: Family, destination: Address, index: int) -> bytes:
+    """Build the body of an RTM_GETROUTE that asks how the kernel would send.
+
+    Args:
+        family: the family.
+        destination: where to.
+        index: by which link.
+    """
+    body = RTMSG.pack(family, family.bits, 0, 0, 0, 0, 0, 0, 0)
+    return body + attribute(1, _packed(family, destination)) + attribute(4, U32.pack(index))
 
 
 def step(value: Step, sequence: int) -> bytes:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ...model.errors import Refusal
-from ...model.numbers import MAIN
+from ...model.numbers import MAIN, SPLIT
 from ...model.routing import Hop, KernelState, Route, Rule, Step, Verb
-from ...model.words import Family
+from ...model.words import Address, Family
 from ...model.world import Link, LinkAddress, Uncopied, World
 from . import decode, encode, nexthop
 from .socket import Netlink
@@ -20,6 +20,9 @@ SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS in IFLA_EXT_MASK: counters would 
 
 # Answers that mean "it is as you want": gone already, or there already. The next look tells if not.
 DONE = {Verb.DELETE: {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}, Verb.ADD: set()}
+
+# Destinations that only a default leads to: reserved for documents (RFC 5737, RFC 3849). Nothing is sent to them.
+ANYWHERE = {Family.INET: Address("192.0.2.1"), Family.INET6: Address("2001:db8::1")}
 
 T = TypeVar("T")
 
@@ -97,6 +100,7 @@ class Hand:
             links=links,
             main=tuple(main),
             uncopied=tuple(uncopied),
+            lent=self._lent(links, main),
             rules=tuple(foreign),
             have=KernelState(frozenset(ours), frozenset(rules)),
             next_expiry=expiry,
@@ -143,6 +147,21 @@ class Hand:
     def _routes(self, family: Family, *, table: int, protocol: int) -> list[decode.Found]:
         body = decode.RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
         return [self._decoded(raw, self._route) for raw in self._netlink.dump(GETROUTE, body)]
+
+    def _lent(self, links: Mapping[int, Link], main: Sequence[Route]) -> dict[tuple[int, int], Address]:
+        """Sources of defaults by links without an address: the kernel alone knows its order of devices."""
+        out: dict[tuple[int, int], Address] = {}
+        for route in main:
+            if int(route.destination.partition("/")[2]) > SPLIT[route.family] or route.source:
+                continue
+            for hop in route.hops:
+                link = links.get(hop.index)
+                if link and not any(a.family is route.family and a.usable for a in link.addresses):
+                    body = encode.question(route.family, ANYWHERE[route.family], hop.index)
+                    answer = self._netlink.ask(GETROUTE, body)
+                    if answer and (source := decode.source(answer)):
+                        out[route.family, hop.index] = source
+        return out
 
     def _route(self, data: bytes, at: int, end: int) -> decode.Found:
         return decode.route(data, at, end, self._names)

@@ -118,6 +118,21 @@ class Netlink:
                     raise OSError(number, os.strerror(number))
                 yield data[at:end]
 
+    def ask(self, kind: int, body: bytes) -> bytes | None:
+        """Ask for one object and return its body, None if the kernel has none.
+
+        Args:
+            kind: the GET message.
+            body: family header and attributes that name it.
+        """
+        self._sequence += 1
+        self._sock.send(message(kind, 0, self._sequence, body))
+        while True:
+            data = self._sock.recv(RECEIVE)
+            for what, _, sequence, _, at, end in messages(data):
+                if sequence == self._sequence:
+                    return None if what == NLMSG_ERROR else data[at:end]
+
     def request(self, requests: Sequence[bytes]) -> list[tuple[int, str]]:
         """Send requests back to back and give the answer of each: errno (0 is done) and the kernel's words.
 

@@ -1,0 +1,68 @@
+"""Rules and tables of sessions: the order and the reasons are CONTRACT.md's, section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..model.numbers import (
+    MAIN,
+    MEMBER_END,
+    MEMBER_OWN,
+    MEMBER_TABLE,
+    SESSION_END,
+    SESSION_MAIN,
+    SESSION_OWN,
+    SESSION_TABLE,
+    SPLIT,
+    Numbers,
+)
+from ..model.routing import Action, Route, Rule
+from ..model.words import Family, host
+from .sessions import Choice
+from .tables import Main, routes
+
+
+def rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
+    """Give the rules of a session; both families have their ends, whether a service serves them or not (law 5).
+
+    Args:
+        choice: the session and its services.
+        numbers: priorities and marks.
+    """
+    if not choice.marks:
+        return
+    mark, mask, ours = numbers.mark(choice.session.number), numbers.mark_mask, numbers.protocol
+    for family in Family:
+        default = choice.defaults.get(family)
+        for member in choice.serves(family):
+            if member is default:
+                continue
+            for address in member.addresses(family):
+                source = host(address.address)
+                for offset, suppress in ((MEMBER_OWN, 0), (MEMBER_TABLE, None)):
+                    priority = numbers.priority(offset)
+                    yield Rule(family, priority, source, member.table, suppress, mark, mask, protocol=ours)
+                end = numbers.priority(MEMBER_END)
+                yield Rule(family, end, source, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
+        yield Rule(family, numbers.priority(SESSION_OWN), None, mark, 0, mark, mask, protocol=ours)
+        yield Rule(family, numbers.priority(SESSION_MAIN), None, MAIN, SPLIT[family], mark, mask, protocol=ours)
+        yield Rule(family, numbers.priority(SESSION_TABLE), None, mark, None, mark, mask, protocol=ours)
+        end = numbers.priority(SESSION_END)
+        yield Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
+
+
+def tables(choices: Iterable[Choice], main: Main, numbers: Numbers) -> Iterator[Route]:
+    """Give the routes of sessions: each one's own table, and those of members that are not routed by themselves.
+
+    Args:
+        choices: the sessions and their services.
+        main: the main table.
+        numbers: tables and protocol.
+    """
+    for choice in choices:
+        if not choice.marks:
+            continue
+        mark = numbers.mark(choice.session.number)
+        for family, default in choice.defaults.items():
+            for route in routes(default, family, main, numbers.protocol):
+                yield route.copied(mark, route.hops, numbers.protocol)

@@ -1,0 +1,47 @@
+"""What the loop needs of the world: hands, a memory, a configuration; app.py brings them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .model.config import Config
+from .model.errors import Refusal
+from .model.policy import Stored
+from .model.routing import Step
+from .model.world import World
+from .sources import Source
+
+
+class Kernel(Protocol):
+    """The hands, as the loop knows them."""
+
+    def look(self, protocol: int) -> World:
+        """Read everything that decisions need."""
+
+    def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+        """Write steps: what was done, and what was refused and why."""
+
+    def suspects(self) -> tuple[str, ...]:
+        """Name programs here that are known to undo what others write."""
+
+
+class Memory(Protocol):
+    """Where settings are kept."""
+
+    def save(self, stored: Stored) -> None:
+        """Replace what is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a configuration means for the loop.
+
+    Args:
+        config: the configuration.
+        sources: gateway sources in use.
+    """
+
+    config: Config
+    sources: tuple[Source, ...]
