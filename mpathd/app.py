@@ -35,7 +35,7 @@ from .sources.main import Main
 from .sources.static import Static
 from .store import Store
 
-__all__ = ["main", "parser"]
+__all__ = ["main", "options", "parser"]
 
 if TYPE_CHECKING:
     from .bus.face import Face

@@ -21,8 +21,9 @@ FLOORS = {
     "reconcile": (("model", "plan", "ports"), "the loop knows hands only as Protocols"),
     "bus": (("model",), "the bus face sees the agent as model.agent"),
     "ctl": (("model",), "mpathctl talks D-Bus only"),
+    "options": ((), "the command line"),
     "app": (
-        ("model", "plan", "kernel", "sources", "store", "systemd", "ports", "reconcile", "bus"),
+        ("model", "plan", "kernel", "sources", "store", "systemd", "options", "ports", "reconcile", "bus"),
         "app wires everything",
     ),
     "__main__": (("app",), "the way in"),
