@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
-from itertools import chain
 from time import monotonic
 
 import structlog
@@ -22,8 +21,8 @@ from .model.agent import Edit, Pass, Status
 from .model.config import Config
 from .model.errors import ConfigError, NotApplied, NotFound, Refusal
 from .model.policy import Policy, ServiceSettings, Stored
-from .model.routing import KernelState, Step
-from .model.view import Finding, View
+from .model.routing import KernelState, Route, Step
+from .model.view import Finding, Service, View
 from .model.words import Severity
 from .model.world import Gateway, World
 from .plan.contest import Contest
@@ -38,6 +37,7 @@ RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again,
 BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
+Refused = tuple[tuple[Step, Refusal], ...]
 
 
 class Reconciler:
@@ -82,7 +82,7 @@ class Reconciler:
         self._wanted = KernelState()
         self._have = KernelState()
         self._view = View()
-        self._refused: tuple[tuple[Step, Refusal], ...] = ()
+        self._refused: Refused = ()
         self._number = 0
         self._last = monotonic()
         self._retry = RETRY
@@ -228,11 +228,13 @@ class Reconciler:
         desired = desire(world, policy)
         due = diff(desired.kernel, world.have, world.rules)
         steps, later = self._contest.judge(due, self._wanted, start)
-        done, refused = self._write(steps, world.have)
+        done, refused, held = self._write(steps, world.have)
         self._refused = refused
         self._have = desired.kernel if not refused and len(steps) == len(due) else world.have
-        self._wanted = _confirmed(desired.kernel, refused)
-        view = replace(desired.view, findings=(*self._troubles(), *desired.view.findings))
+        self._wanted = _confirmed(desired.kernel, (*(step for step, _ in refused), *held))
+        services = tuple(_in_force(service, refused) for service in desired.view.services) if refused else None
+        findings = (*self._troubles(), *desired.view.findings)
+        view = View(services or desired.view.services, findings)
         took = (monotonic() - start) * 1000
         result = Pass(self._number, reasons, self._view, view, done, tuple(r for _, r in refused), round(took, 3))
         self._view = view
@@ -257,19 +259,16 @@ class Reconciler:
 
     # Parts of a pass.
 
-    def _write(
-        self, steps: tuple[Step, ...], have: KernelState
-    ) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+    def _write(self, steps: tuple[Step, ...], have: KernelState) -> tuple[tuple[Step, ...], Refused, frozenset[Step]]:
+        """Write steps; those that a refused route makes senseless are held back, and come again with the retry."""
         routes = [step for step in steps if phase(step) is Phase.ROUTE_ADD]
         rest = steps[len(routes) :]
         if not routes:
-            return self._kernel.apply(rest) if rest else ((), ())
+            return (*(self._kernel.apply(rest) if rest else ((), ())), frozenset())
         done, refused = self._kernel.apply(routes)
-        broken = tables_of(step for step, _ in refused)
-        held = held_back(rest, broken, have)
+        held = held_back(rest, tables_of(step for step, _ in refused), have)
         more, worse = self._kernel.apply([step for step in rest if step not in held])
-        waits = tuple((s, Refusal(str(s), 0, "waits until its table can be filled")) for s in rest if s in held)
-        return done + more, refused + worse + waits
+        return done + more, refused + worse, held
 
     def _troubles(self) -> tuple[Finding, ...]:
         out = [*self._lasting, *self._reload_trouble]
@@ -278,10 +277,10 @@ class Reconciler:
             out.extend(self._contest.findings(self._suspects))
         else:
             self._suspects = ()
-        for _, refusal in self._refused:
-            text = f"the kernel refuses: {refusal}"
-            cure = f"see: {refusal.command.split(' add ')[0]} show" if " add " in refusal.command else ""
-            out.append(Finding("refused", Severity.HIGH, text, cure))
+        for step, refusal in self._refused:
+            kind = f"route show table {step.what.table}" if isinstance(step.what, Route) else "rule"
+            cure = f"see: ip {step.what.family.option} {kind}"
+            out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", cure))
         return tuple(out)
 
     def _set_alarm(self, world: World, later: float | None) -> None:
@@ -345,9 +344,17 @@ class Reconciler:
                 queue.put_nowait(result)
 
 
-def _confirmed(want: KernelState, refused: tuple[tuple[Step, Refusal], ...]) -> KernelState:
-    """What is true now: what was wanted, less what was refused."""
-    missing = set(chain.from_iterable([step.what] for step, _ in refused))
-    if not missing:
+def _confirmed(want: KernelState, missing: Iterable[Step]) -> KernelState:
+    """What is true now: what was wanted, less what was refused or held back."""
+    lacking = {step.what for step in missing}
+    if not lacking:
         return want
-    return KernelState(want.routes - missing, want.rules - missing)
+    return KernelState(want.routes - lacking, want.rules - lacking)
+
+
+def _in_force(service: Service, refused: Refused) -> Service:
+    """A service whose table could not be filled is not routed, whatever was decided."""
+    for step, refusal in refused:
+        if isinstance(step.what, Route) and step.what.table == service.table:
+            return replace(service, routed=False, because=f"the kernel refuses {refusal}")
+    return service

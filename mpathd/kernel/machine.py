@@ -37,7 +37,12 @@ class Machine:
         """
         world = self._rtnetlink.look(protocol)
         links = {index: _with_devtype(link) for index, link in world.links.items()}
-        return replace(world, links=links, rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"))
+        return replace(
+            world,
+            links=links,
+            rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"),
+            arp_ignore_all=sysctl.number("net.ipv4.conf.all.arp_ignore"),
+        )
 
     def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         """Write steps: what was done, and what was refused and why.

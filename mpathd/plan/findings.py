@@ -63,7 +63,7 @@ def _arp_flux(scene: Scene) -> Iterator[Finding]:
         for first, bits in {(span(host(a.address))[0] >> (32 - a.bits), a.bits) for a in own}:
             subnets.setdefault((first, bits), []).append(member)
     for sharing in subnets.values():
-        loose = [m.link.name for m in sharing if not m.link.arp_ignore]
+        loose = [m.link.name for m in sharing if not max(m.link.arp_ignore, scene.world.arp_ignore_all)]
         if len(sharing) > 1 and loose and any(m.wanted for m in sharing):
             names = ", ".join(m.link.name for m in sharing)
             sets = " ".join(f"net.ipv4.conf.{n}.arp_ignore=1 net.ipv4.conf.{n}.arp_announce=2" for n in loose)
@@ -161,6 +161,20 @@ def _covers(prefixes: list[Prefix], family: Family) -> bool:
     return any(str(merged) in whole for merged in cidr_merge(list(prefixes)))
 
 
+def _taken(scene: Scene) -> Iterator[Finding]:
+    """Routes of others in a service's table: they are not touched, and its traffic follows them where they win."""
+    tables = {m.table: m for m, s in zip(scene.members, scene.services, strict=True) if s.routed}
+    for route in scene.world.foreign:
+        if (member := tables.get(route.table)) is not None:
+            yield Finding(
+                "table-taken",
+                Severity.HIGH,
+                f"table {route.table} of {member.link.name} has a route of another program, which its traffic may "
+                f"follow: {route.words()}",
+                f"ip {route.family.option} route del {route.words()}, or set another table_base in [numbers]",
+            )
+
+
 CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _rp_filter,
     _arp_flux,
@@ -169,6 +183,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _uncopied,
     _gateway,
     _long_split,
+    _taken,
 )
 
 

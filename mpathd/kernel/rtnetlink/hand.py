@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ...model.errors import Refusal
-from ...model.numbers import MAIN, SPLIT
+from ...model.numbers import LOCAL, MAIN, SPLIT
 from ...model.routing import Hop, KernelState, Route, Rule, Step, Verb
 from ...model.words import Address, Family
 from ...model.world import Link, LinkAddress, Uncopied, World
@@ -23,6 +23,8 @@ DONE = {Verb.DELETE: {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVA
 
 # Destinations that only a default leads to: reserved for documents (RFC 5737, RFC 3849). Nothing is sent to them.
 ANYWHERE = {Family.INET: Address("192.0.2.1"), Family.INET6: Address("2001:db8::1")}
+
+KERNELS_OWN = {LOCAL, 0}
 
 T = TypeVar("T")
 
@@ -76,23 +78,26 @@ class Hand:
         ours: list[Route] = []
         rules: list[Rule] = []
         foreign: list[Rule] = []
+        strangers: list[Route] = []
         expiry: float | None = None
         for family in Family:
-            for plain in self._routes(family, table=MAIN, protocol=0):
-                found = self._expanded(plain) if plain.nexthop else plain
-                if found.route is None or found.route.table != MAIN or found.route.protocol == protocol:
+            for plain in self._routes(family):
+                if plain.route is None or plain.route.table in KERNELS_OWN:
                     continue
-                if found.expires is not None:
-                    if found.expires <= 0:  # run out; the kernel takes it away at its next clean-up
-                        continue
-                    expiry = min(expiry or found.expires, found.expires)
-                if found.why_not:
-                    uncopied.append(Uncopied(family, found.indexes, found.destination, found.why_not))
-                elif found.route.hops and not found.route.throw:
-                    main.append(found.route)
-            for found in self._routes(family, table=0, protocol=protocol):
-                if found.route is not None and found.route.protocol == protocol:
+                found = self._expanded(plain) if plain.nexthop else plain
+                if found.route is None:
+                    continue
+                if found.route.protocol == protocol:
                     ours.append(found.route)
+                elif found.route.table != MAIN:
+                    strangers.append(found.route)
+                elif found.expires is None or found.expires > 0:  # else run out; the kernel's clean-up comes later
+                    if found.expires is not None:
+                        expiry = min(expiry or found.expires, found.expires)
+                    if found.why_not:
+                        uncopied.append(Uncopied(family, found.indexes, found.destination, found.why_not))
+                    elif not found.route.throw:
+                        main.append(found.route)
             for rule in self._rules(family):
                 (rules if rule.protocol == protocol else foreign).append(rule)
         self._memo = self._fresh
@@ -102,6 +107,7 @@ class Hand:
             uncopied=tuple(uncopied),
             lent=self._lent(links, main),
             rules=tuple(foreign),
+            foreign=tuple(strangers),
             have=KernelState(frozenset(ours), frozenset(rules)),
             next_expiry=expiry,
         )
@@ -144,9 +150,9 @@ class Hand:
             for link in links
         }
 
-    def _routes(self, family: Family, *, table: int, protocol: int) -> list[decode.Found]:
-        body = decode.RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
-        return [self._decoded(raw, self._route) for raw in self._netlink.dump(GETROUTE, body)]
+    def _routes(self, family: Family) -> list[decode.Found]:
+        # One unfiltered dump costs less than one for main and one for each of our tables, in which others may be too.
+        return [self._decoded(raw, self._route) for raw in self._netlink.dump(GETROUTE, bytes((family,)) + bytes(11))]
 
     def _lent(self, links: Mapping[int, Link], main: Sequence[Route]) -> dict[tuple[int, int], Address]:
         """Sources of defaults by links without an address: the kernel alone knows its order of devices."""
