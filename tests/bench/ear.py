@@ -110,6 +110,16 @@ class Ear:
                 if any(fd == self._wake for fd, _ in poll.poll(0)):
                     return
 
+    def tell(self, at: int, kind: int, port: int) -> None:
+        """Put in news that rtnetlink does not have.
+
+        Args:
+            at: when, in nanoseconds of the monotonic clock.
+            kind: any number that is no kind of rtnetlink.
+            port: not 0: an agent did it.
+        """
+        self._raw.append((at, HEADER.pack(16, kind, 0, 0, port)))
+
     def mark(self) -> int:
         """A place in what was heard; hand it to `since`."""
         return len(self._raw)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -57,13 +58,14 @@ def script(uplink: int, metric: int) -> Iterator[Event]:
     yield Event("after link up", f"route add {six}")
 
 
-def scripts(kinds: tuple[str, ...] = ()) -> Iterator[tuple[int, Event]]:
+def scripts(kinds: tuple[str, ...] = (), count: int = UPLINKS) -> Iterator[tuple[int, Event]]:
     """One round: all events of all uplinks, which take turns event by event.
 
     Args:
         kinds: only these; all if there are none.
+        count: number of uplinks.
     """
-    everyone = [list(script(uplink, 100 + uplink)) for uplink in range(1, UPLINKS + 1)]
+    everyone = [list(script(uplink, 100 + uplink)) for uplink in range(1, count + 1)]
     for together in zip(*everyone, strict=True):
         for uplink, event in enumerate(together, 1):
             if not kinds or event.kind in kinds:
@@ -78,26 +80,30 @@ class Player:
         name: as the tables call it.
         kinds: the events that it answers; all if there are none.
         does: what it writes.
+        uplinks: number of them.
+        rounds: how many it plays.
         stage: where it plays.
         right: whether everything of an uplink is in place after an event.
+        listening: entered while it plays.
         answers: so far.
     """
 
     name: str
     kinds: tuple[str, ...]
     does: str
+    uplinks: int
+    rounds: int
     stage: Stage
     right: Callable[[int, Event], bool]
+    listening: Callable[[], AbstractContextManager[None]] = nullcontext
     answers: list[Answer] = field(default_factory=list)
 
     def round(self) -> None:
         """Play one round."""
-        for uplink, event in scripts(self.kinds):
-
-            def right(uplink: int = uplink, event: Event = event) -> bool:
-                return self.right(uplink, event)
-
-            self.answers.append(self.stage.play(event, f"up{uplink}", right))
+        with self.listening():
+            for uplink, event in scripts(self.kinds, self.uplinks):
+                right = partial(self.right, uplink, event)
+                self.answers.append(self.stage.play(event, f"up{uplink}", right))
 
 
 def mpathd(stack: ExitStack) -> Player:
@@ -111,7 +117,7 @@ def mpathd(stack: ExitStack) -> Player:
     inside = stack.enter_context(Inside(lab.ns("client")))
     eyes = Eyes(inside, agent.argv()[3:])
     stage = stack.enter_context(Stage(lab))
-    return Player("mpathd", (), "", stage, lambda _uplink, _event: not eyes.missing())
+    return Player("mpathd", (), "", UPLINKS, ROUNDS, stage, lambda _uplink, _event: not eyes.missing())
 
 
 def beside(peer: Peer, stack: ExitStack) -> Player:
@@ -124,19 +130,24 @@ def beside(peer: Peer, stack: ExitStack) -> Player:
     Raises:
         Unavailable: it cannot be had or run here.
     """
-    lab = stack.enter_context(Lab(peer.topology(UPLINKS), f"bn-{peer.name}", quiet=True))
+    lab = stack.enter_context(Lab(peer.topology(peer.uplinks), f"bn-{peer.name}", quiet=True))
     folder = Path(stack.enter_context(TemporaryDirectory()))
     folder.chmod(0o755)
-    process = peer.start(lab, folder)
+    process = peer.start(lab, folder, stack)
     stack.callback(end, process)
     try:
-        for uplink in range(1, UPLINKS + 1):
-            eventually(lambda uplink=uplink: peer.right(lab, uplink, "carrier back"), READY, "ready")  # type: ignore[misc]
+        for uplink in range(1, peer.uplinks + 1):
+            eventually(partial(peer.right, lab, uplink, "start"), READY, "ready")
     except LabError:
         said = (folder / "log").read_text(errors="replace").strip().splitlines()
         raise Unavailable(f"it did not configure its uplinks within {READY:.0f} s: {' | '.join(said[-3:])}") from None
-    stage = stack.enter_context(Stage(lab))
-    return Player(peer.name, peer.kinds, peer.does, stage, lambda uplink, event: peer.right(lab, uplink, event.kind))
+    stage = stack.enter_context(Stage(lab, peer.quiet, peer.limit, hidden=peer.hidden))
+
+    def right(uplink: int, event: Event) -> bool:
+        return peer.right(lab, uplink, event.kind)
+
+    listening = partial(peer.listening, lab, stage.ear)
+    return Player(peer.name, peer.kinds, peer.does, peer.uplinks, peer.rounds, stage, right, listening)
 
 
 def report(answers: Sequence[Answer]) -> str:
@@ -214,9 +225,10 @@ def run() -> None:
                     absent.append(f"{peer.name} was not run: {' '.join(str(error).split())}")
                     continue
                 stack.push(own.pop_all())
-        for _ in range(ROUNDS):
+        for turn in range(ROUNDS):
             for player in (ours, *others):
-                player.round()
+                if turn < player.rounds:
+                    player.round()
     print(report(ours.answers))
     if others:
         print(f"\n{comparison(ours, others)}")

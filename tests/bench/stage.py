@@ -67,22 +67,26 @@ class Stage:
 
     Args:
         lab: the lab.
+        quiet: seconds without news that are rest.
+        limit: seconds until an event counts as never answered.
+        hidden: the agent's writes cannot be told from the kernel's own: all news but the link's are its.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, quiet: float = QUIET, limit: float = LIMIT, *, hidden: bool = False) -> None:
+        self._quiet, self._limit, self._hidden = quiet, limit, hidden
         self._indexes = {end.dev: lab.index("client", end.dev) for end in lab.topology.ends("client")}
-        self._ear = Ear(lab.ns("client"))
+        self.ear = Ear(lab.ns("client"))
         self._client = Driver(lab.ns("client"))
         self._far = Driver(lab.ns("net"))
 
     def __enter__(self) -> Self:
-        self._ear.__enter__()
+        self.ear.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._client.__exit__()
         self._far.__exit__()
-        self._ear.__exit__()
+        self.ear.__exit__()
 
     def play(self, event: Event, dev: str, right: Callable[[], bool]) -> Answer:
         """Let one event happen and wait until all is at rest and right.
@@ -95,7 +99,7 @@ class Stage:
         Raises:
             LabError: the event did not happen.
         """
-        mark = self._ear.mark()
+        mark = self.ear.mark()
         (self._far if event.far else self._client).do(event.line)
         index = self._indexes[dev]
 
@@ -105,14 +109,17 @@ class Stage:
             links = [one for one in news if one.kind == NEWLINK and one.index == index]
             return bool(links) and links[-1].running is event.running
 
-        if not self._ear.until(mark, seen, LIMIT) or self._client.said() or self._far.said():
+        if not self.ear.until(mark, seen, LIMIT) or self._client.said() or self._far.said():
             raise LabError(f"the event did not happen: {event.line}", self._client.said() + self._far.said())
-        self._ear.rest(mark, QUIET, LIMIT)
-        deadline = time.monotonic() + LIMIT
+        self.ear.rest(mark, self._quiet, self._limit)
+        deadline = time.monotonic() + self._limit
         while not (good := right()) and time.monotonic() < deadline:
             time.sleep(0.01)
-            self._ear.rest(mark, QUIET, LIMIT)
-        news = self._ear.since(mark)
+            self.ear.rest(mark, self._quiet, self._limit)
+        news = self.ear.since(mark)
         world = [one for one in news if one.port in {0, self._client.port}]
-        written = [one for one in news if one.port not in {0, self._client.port}]
+        if self._hidden:
+            written = [one for one in news if one.kind != NEWLINK]
+        else:
+            written = [one for one in news if one.port not in {0, self._client.port}]
         return Answer(event, latency(world, written), latency(world, written, 0), len(written), good)

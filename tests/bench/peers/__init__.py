@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Peer
+from .connman import Connman
 from .networkd import Networkd
 
-PEERS: tuple[Peer, ...] = (Networkd(),)
+PEERS: tuple[Peer, ...] = (Networkd(), Connman())

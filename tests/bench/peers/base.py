@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from labkit import Lab, Topology, uplinks
+
+from ..ear import Ear
 
 READY = 20.0  # seconds that a peer may take to configure its uplinks
 
@@ -18,11 +21,19 @@ class Peer(Protocol):
     """A program that does a comparable job.
 
     name, kinds and does: as the tables call it; the events that it answers; what it writes then, in a few words.
+    uplinks and rounds: in how large a lab, and how often each uplink has each event.
+    quiet and limit: seconds without news that are rest; seconds until an event counts as never answered.
+    hidden: it writes by ioctl, so that its writes cannot be told from the kernel's own: all but link news count.
     """
 
     name: str
     kinds: tuple[str, ...]
     does: str
+    uplinks: int
+    rounds: int
+    quiet: float
+    limit: float
+    hidden: bool
 
     def topology(self, count: int) -> Topology:
         """The lab it works in: mpathd's, without what the peer configures itself.
@@ -31,12 +42,13 @@ class Peer(Protocol):
             count: number of uplinks.
         """
 
-    def start(self, lab: Lab, folder: Path) -> subprocess.Popen[str]:
+    def start(self, lab: Lab, folder: Path, stack: ExitStack) -> subprocess.Popen[str]:
         """Start it in the lab's client.
 
         Args:
             lab: the lab.
             folder: of its own, empty, for configuration and log.
+            stack: ends what the peer needs besides its process.
 
         Raises:
             Unavailable: it cannot be had or run here.
@@ -50,6 +62,23 @@ class Peer(Protocol):
             number: of the uplink.
             kind: of the event.
         """
+
+    def listening(self, lab: Lab, ear: Ear) -> AbstractContextManager[None]:
+        """Entered while it plays: tells the ear what rtnetlink does not.
+
+        Args:
+            lab: the lab.
+            ear: of its client.
+        """
+
+
+class Heard:
+    """A peer whose writes are all heard over rtnetlink."""
+
+    @staticmethod
+    def listening(_lab: Lab, _ear: Ear) -> AbstractContextManager[None]:
+        """Nothing to add."""
+        return nullcontext()
 
 
 def bare(count: int) -> Topology:
@@ -87,7 +116,7 @@ def isolated(
     """
     script = "\n".join([*prelude, f"exec {shlex.join(argv)}"])
     with log.open("w") as out:
-        return lab.popen("client", ["unshare", "-m", "sh", "-ec", script], env=env, stdout=out, stderr=out)
+        return lab.popen("client", ["unshare", "-mu", "sh", "-ec", script], env=env, stdout=out, stderr=out)
 
 
 def end(process: subprocess.Popen[str]) -> None:

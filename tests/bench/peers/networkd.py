@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 from labkit import Lab, Topology
 
-from .base import bare, isolated, nets
+from .base import Heard, bare, isolated, nets
 from .fetch import environment, program, unpacked
 
 PACKAGES = ("systemd", "libsystemd-shared")
@@ -46,12 +47,15 @@ Priority=22002
 """
 
 
-class Networkd:
+class Networkd(Heard):
     """networkd's uplinks with a table and a rule for each address, as an administrator writes them by hand."""
 
     name = "systemd-networkd"
     kinds: tuple[str, ...] = ("carrier lost", "carrier back")
     does = "takes away or writes addresses, default routes, source rules of its own .network file"
+    uplinks, rounds = 8, 6
+    quiet, limit = 0.04, 5.0
+    hidden = False
 
     def topology(self, count: int) -> Topology:
         """Links without addresses.
@@ -61,12 +65,13 @@ class Networkd:
         """
         return bare(count)
 
-    def start(self, lab: Lab, folder: Path) -> subprocess.Popen[str]:
+    def start(self, lab: Lab, folder: Path, stack: ExitStack) -> subprocess.Popen[str]:
         """Start it in the lab's client.
 
         Args:
             lab: the lab.
             folder: for its files.
+            stack: not needed.
         """
         unpack = unpacked("networkd", PACKAGES)
         binary = program(unpack, *PLACES)
