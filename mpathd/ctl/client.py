@@ -118,8 +118,9 @@ class Client:
         return self.owner
 
     def heard(self) -> Iterator[Message]:
-        """Give the signals that are here already. Any program can send us what looks like one of mpathd's: only
-        those of the name's owner count, and only the bus says who that is.
+        """Give the signals that are here already and come from mpathd, or from the bus about it.
+
+        Any program can send us what looks like one of mpathd's: only those of the name's owner count.
         """
         while (message := self.wire.signal(0)) is not None:
             match message.fields.get(codec.SENDER), message.fields.get(codec.MEMBER), message.body:

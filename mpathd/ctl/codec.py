@@ -1,8 +1,8 @@
 """D-Bus messages as bytes and back, with the stdlib's struct alone.
 
 Importing dbus-next costs 50 ms whatever one uses of it (its first import pulls in asyncio, ssl and an XML parser),
-which is more than all the rest of mpathctl; a shell that asks for completions at each key press would feel it.
-dbus-next is the oracle of this codec's tests.
+as much as all the rest of mpathctl together; a person who asks for completions would feel it. dbus-next is the oracle
+of this codec's tests.
 """
 
 from __future__ import annotations

@@ -175,7 +175,8 @@ def test_a_terminal_that_goes_ends_it(scene: Scene) -> None:
     ours, theirs = os.openpty()
     with Running(scene.address, "monitor", stdout=theirs) as monitor:
         os.close(theirs)
-        while b"is there" not in os.read(ours, 4096):
-            pass
+        said = b""
+        while not said.endswith(b")\r\n"):  # the whole line: it may arrive in pieces
+            said += os.read(ours, 4096)
         os.close(ours)
         assert monitor.end().code == 0
