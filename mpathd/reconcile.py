@@ -36,6 +36,7 @@ log = structlog.get_logger("mpathd")
 RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again, doubling
 BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
+EXPIRY_SLACK = 0.03  # seconds behind a route's end, of which the kernel tells hundredths
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
 Refused = tuple[tuple[Step, Refusal], ...]
 
@@ -292,7 +293,7 @@ class Reconciler:
         else:
             self._retry = RETRY
         if world.next_expiry is not None:
-            times.append(world.next_expiry + 0.01)
+            times.append(world.next_expiry + EXPIRY_SLACK)
         if (settle := self._contest.next_settle) is not None:
             times.append(max(0.0, settle - monotonic()) + 0.01)
         if self._alarm is not None:

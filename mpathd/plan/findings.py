@@ -139,16 +139,17 @@ def _long_split(scene: Scene) -> Iterator[Finding]:
         by_link: dict[int, list[Prefix]] = {}
         for route in scene.world.main:
             bits = span(route.destination)[2]
-            if route.family is family and SPLIT[family] < bits <= SPLIT[family] + 4:
+            if route.family is family and 0 < bits <= SPLIT[family] + 4:
                 for hop in route.hops:
                     by_link.setdefault(hop.index, []).append(route.destination)
         for index, prefixes in by_link.items():
-            if len(prefixes) > SPLIT[family] and _covers(prefixes, family):
+            longer = [prefix for prefix in prefixes if span(prefix)[2] > SPLIT[family]]
+            if longer and _covers(prefixes, family) and not _covers([p for p in prefixes if p not in longer], family):
                 name = scene.world.links[index].name if index in scene.world.links else str(index)
                 yield Finding(
                     "long-split-default",
                     Severity.HIGH,
-                    f"{name} covers all of {family.label} with {len(prefixes)} routes longer than "
+                    f"{name} covers all of {family.label} with {len(longer)} routes longer than "
                     f"/{SPLIT[family]}: bound and session traffic follows them",
                     "let the VPN set 0.0.0.0/1 and 128.0.0.0/1, or a default with a metric",
                 )
@@ -159,6 +160,23 @@ def _covers(prefixes: list[Prefix], family: Family) -> bool:
 
     whole = ("0.0.0.0/0",) if family is Family.INET else ("::/0", "2000::/3")
     return any(str(merged) in whole for merged in cidr_merge(list(prefixes)))
+
+
+def _dead_end(scene: Scene) -> Iterator[Finding]:
+    """An error route is not suppressed: where main's best default is one, no table behind main is ever asked."""
+    for family, metric in scene.world.dead_ends.items():
+        best = best_default(scene.world, Family(family))
+        routed = [s.interface for m, s in zip(scene.members, scene.services, strict=True)
+                  if s.routed and m.addresses(Family(family))]  # fmt: skip
+        if routed and (best is None or best.metric > metric):
+            option = Family(family).option
+            yield Finding(
+                "main-unreachable",
+                Severity.HIGH,
+                f"main's best {Family(family).label} default is an error route (metric {metric}): traffic bound to "
+                f"{', '.join(routed)} hears its error too",
+                f"see: ip {option} route show type unreachable; give it a rule of its own behind mpathd's",
+            )
 
 
 def _taken(scene: Scene) -> Iterator[Finding]:
@@ -184,6 +202,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _gateway,
     _long_split,
     _taken,
+    _dead_end,
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop
 
+from ...model.numbers import SPLIT
 from ...model.routing import Action, Hop, Route, Rule
 from ...model.words import Address, Family, Prefix
 from ...model.world import Link, LinkAddress
@@ -28,6 +29,9 @@ IFA_OPTIMISTIC = 0x4
 SCOPE_SITE, SCOPE_LINK = 200, 253
 
 RTN_UNICAST, RTN_THROW = 1, 9
+RTN_ERRORS = {6, 7, 8}  # blackhole, unreachable, prohibit
+RTPROT_RA = 9
+TICK = 0.01  # seconds; USER_HZ is 100
 RTM_F_CLONED = 0x200
 RTNH_F_DEAD, RTNH_F_ONLINK = 0x1, 0x4
 # What a copy of a route keeps (dst, oif, gateway, priority, prefsrc, metrics, multipath, realm, table, via, pref, encap
@@ -52,6 +56,8 @@ class Found:
         indexes: links that it leaves by.
         why_not: the attribute that a copy could not keep, empty if there is none.
         destination: its prefix.
+        table: of such an error route.
+        dead_end: metric, if it is an error route that takes the place of a default.
         nexthop: id of a nexthop object that the kernel did not expand, else 0.
     """
 
@@ -61,6 +67,8 @@ class Found:
     why_not: str = ""
     destination: Prefix = Prefix("")
     nexthop: int = 0
+    dead_end: int | None = None
+    table: int = 0
 
 
 @lru_cache(maxsize=65536)
@@ -188,6 +196,10 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
         names: of the links, for printing.
     """
     number, bits, from_bits, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(data, at)
+    if kind in RTN_ERRORS and bits <= SPLIT[number]:
+        got = attributes(data, at + 12, end)
+        metric = U32.unpack(got[6])[0] if 6 in got else 0
+        return Found(None, dead_end=metric, table=U32.unpack(got[15])[0] if 15 in got else table)
     if kind not in {RTN_UNICAST, RTN_THROW} or flags & RTM_F_CLONED:
         return Found(None)
     family = Family(number)
@@ -197,7 +209,10 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     expires = None
     if cache := got.get(12):  # struct rta_cacheinfo: the third is the rest of life in 1/100 s, 0 for ever
         (left,) = S32.unpack_from(cache, 8)
-        expires = left / 100 if left else None
+        # Within a tick of its end the kernel says 0, which is also what it says of a route without end; but a router of
+        # advertisements always has one (net/ipv6/ndisc.c, ndisc_router_discovery).
+        at_end = not left and protocol == RTPROT_RA and not bits
+        expires = TICK if at_end else left * TICK if left else None
     hops: tuple[Hop, ...] = ()
     throw = kind == RTN_THROW  # IPv6 shows one with device lo
     if 9 in got and not throw:

@@ -79,9 +79,12 @@ class Hand:
         rules: list[Rule] = []
         foreign: list[Rule] = []
         strangers: list[Route] = []
+        dead_ends: dict[int, int] = {}
         expiry: float | None = None
         for family in Family:
             for plain in self._routes(family):
+                if plain.dead_end is not None and plain.table == MAIN:
+                    dead_ends[family] = min(plain.dead_end, dead_ends.get(family, plain.dead_end))
                 if plain.route is None or plain.route.table in KERNELS_OWN:
                     continue
                 found = self._expanded(plain) if plain.nexthop else plain
@@ -108,6 +111,7 @@ class Hand:
             lent=self._lent(links, main),
             rules=tuple(foreign),
             foreign=tuple(strangers),
+            dead_ends=dead_ends,
             have=KernelState(frozenset(ours), frozenset(rules)),
             next_expiry=expiry,
         )
