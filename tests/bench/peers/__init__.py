@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .base import Peer
 from .connman import Connman
+from .mptcpd import Mptcpd
 from .networkd import Networkd
+from .networkmanager import NetworkManager
 
-PEERS: tuple[Peer, ...] = (Networkd(), Connman())
+PEERS: tuple[Peer, ...] = (Networkd(), Connman(), NetworkManager(), Mptcpd())
