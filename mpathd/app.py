@@ -17,6 +17,7 @@ from .kernel.inotify import Inotify
 from .kernel.machine import Machine
 from .model.config import Config
 from .model.errors import ConfigError
+from .model.packet import Load
 from .model.view import Finding
 from .model.words import Severity
 from .model.world import Link
@@ -27,8 +28,10 @@ from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
+from .policies import FOLDERS, Policies
 from .ports import Setup
 from .reconcile import Reconciler
+from .runtime import Runtime
 from .sources import Source
 from .sources.leases import Dhclient, Networkd
 from .sources.main import Main
@@ -123,12 +126,16 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     stored, trouble = store.load(mend=folders is not None)
     lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
 
+    policies = Policies(opts.policies or FOLDERS)
+
     def obey(fresh: Setup) -> None:
         logging(fresh.config)
         if folders is not None:
-            folders.watch(folder for source in fresh.sources for folder in source.folders)
+            folders.watch([*policies.folders, *(folder for source in fresh.sources for folder in source.folders)])
 
-    return Reconciler(machine, store, stored, made, partial(setup, opts), lasting, obey)
+    obey(made)
+    runtime = Runtime(opts.runtime)
+    return Reconciler(machine, store, stored, made, partial(setup, opts), lasting, policies, runtime, obey)
 
 
 def dry_run(loop: Reconciler) -> int:
@@ -138,13 +145,13 @@ def dry_run(loop: Reconciler) -> int:
         loop: the loop, which does not run.
     """
     world = loop.look()
-    wanted = desire(world, loop.policy)
+    wanted = desire(world, loop.asked(world))
     for service in wanted.view.services:
         print(f"# {service.letters} {service.id} ({service.interface}): {service.because}")
     for finding in wanted.view.findings:
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
-    for step in diff(wanted.kernel, world.have, world.rules):
-        print(step)
+    for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules):
+        print(step.what.text if isinstance(step.what, Load) else step)
     sys.stdout.flush()
     return DONE
 
@@ -179,14 +186,13 @@ def goodbye(loop: Reconciler) -> int:
     return FAILED if refused else DONE
 
 
-async def serve(made: Setup, loop: Reconciler, machine: Machine, folders: Inotify) -> None:
+async def serve(loop: Reconciler, machine: Machine, folders: Inotify) -> None:
     """Run until told to stop.
 
     Args:
-        made: the configuration.
         loop: the loop.
         machine: the hands.
-        folders: watches the sources' folders.
+        folders: watches the folders of sources and policies.
     """
     stop, hup = asyncio.Event(), asyncio.Event()
     events = asyncio.get_running_loop()
@@ -200,11 +206,11 @@ async def serve(made: Setup, loop: Reconciler, machine: Machine, folders: Inotif
 
     def moved() -> None:
         if folders.drain():
-            loop.poke("lease")
+            loop.read_policies()
+            loop.poke("file")
 
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)
-    folders.watch(folder for source in made.sources for folder in source.folders)
     loop.poke("start")
     loop.pass_()  # whoever sees us sees a finished house: first the kernel, then the name, then READY
     async with asyncio.TaskGroup() as group:
@@ -281,7 +287,7 @@ def run(opts: Options) -> int:
     loop = reconciler(opts, made, machine, folders)
     if opts.release:
         return release(loop)
-    asyncio.run(serve(made, loop, machine, folders))
+    asyncio.run(serve(loop, machine, folders))
     status = DONE
     if not (opts.keep or loop.config.keep):
         status = goodbye(loop)

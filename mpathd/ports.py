@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from .model.config import Config
 from .model.errors import Refusal
+from .model.packet import Ruleset
 from .model.policy import Stored
 from .model.routing import Step
+from .model.session import SessionSettings
+from .model.view import Finding
 from .model.world import World
 from .sources import Source
 
@@ -23,8 +26,28 @@ class Kernel(Protocol):
     def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         """Write steps: what was done, and what was refused and why."""
 
+    def adopt(self, packets: Ruleset) -> None:
+        """Take it that our nft table holds what its digest says."""
+
     def suspects(self) -> tuple[str, ...]:
         """Name programs here that are known to undo what others write."""
+
+
+class Wishes(Protocol):
+    """Where sessions are asked for."""
+
+    def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
+        """Give the sessions asked for, and what is wrong with the asking."""
+
+
+class Keeper(Protocol):
+    """What lasts over a restart."""
+
+    def numbers(self) -> Mapping[str, int]:
+        """Give name to number of the sessions that were here."""
+
+    def keep(self, numbers: Mapping[str, int]) -> None:
+        """Replace what is kept."""
 
 
 class Memory(Protocol):

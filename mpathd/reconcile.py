@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from time import monotonic
 
@@ -21,15 +21,18 @@ from .model.agent import Edit, Pass, Status
 from .model.config import Config
 from .model.errors import ConfigError, NotApplied, NotFound, Refusal
 from .model.policy import Policy, ServiceSettings, Stored
-from .model.routing import KernelState, Route, Step
-from .model.view import Finding, Service, View
+from .model.routing import KernelState, Step
+from .model.session import SessionSettings
+from .model.view import Finding, View
 from .model.words import Severity
 from .model.world import Gateway, World
 from .plan.contest import Contest
 from .plan.desire import desire
-from .plan.diff import Phase, diff, held_back, phase, tables_of
+from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
+from .plan.numbering import number
+from .plan.outcome import Refused, confirmed, cure, in_force
 from .plan.settings import check, defaults, edited
-from .ports import Kernel, Memory, Setup
+from .ports import Keeper, Kernel, Memory, Setup, Wishes
 
 log = structlog.get_logger("mpathd")
 
@@ -38,7 +41,6 @@ BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
 EXPIRY_SLACK = 0.03  # seconds behind a route's end, of which the kernel tells hundredths
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
-Refused = tuple[tuple[Step, Refusal], ...]
 
 
 class Reconciler:
@@ -51,6 +53,8 @@ class Reconciler:
         setup: the configuration in force.
         load: reads the configuration anew, or raises ConfigError.
         lasting: findings that hold until the next start (a settings file that could not be read).
+        wishes: where sessions are asked for.
+        keeper: what lasts over a restart.
         obey: does what a new configuration asks for outside the loop (log level, folders to watch).
     """
 
@@ -62,6 +66,8 @@ class Reconciler:
         setup: Setup,
         load: Callable[[], Setup],
         lasting: tuple[Finding, ...] = (),
+        wishes: Wishes | None = None,
+        keeper: Keeper | None = None,
         obey: Callable[[Setup], None] = lambda _setup: None,
     ) -> None:
         self._kernel = kernel
@@ -71,6 +77,10 @@ class Reconciler:
         self._policy = replace(setup.config.policy, stored=stored)
         self._load = load
         self._lasting = lasting
+        self._wishes, self._keeper = wishes, keeper
+        self._sessions: tuple[SessionSettings, ...] = ()
+        self._session_troubles: tuple[Finding, ...] = ()
+        self.read_policies()
         self._obey = obey
         self._reload_trouble: tuple[Finding, ...] = ()
         self._poked = asyncio.Event()
@@ -152,7 +162,8 @@ class Reconciler:
         refused = [
             refusal
             for step, refusal in self._refused
-            if step.what.table in tables or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
+            if getattr(step.what, "table", None) in tables
+            or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
         ]
         if refused:
             count, lines = len(refused), "\n  ".join(str(refusal) for refusal in refused[:5])
@@ -182,6 +193,7 @@ class Reconciler:
         self._setup = fresh
         self._policy = replace(fresh.config.policy, stored=self._stored)
         self._obey(fresh)
+        self.read_policies()
         await self._passed("reload")
 
     async def passes(self) -> AsyncIterator[Pass]:
@@ -224,18 +236,20 @@ class Reconciler:
         self._reasons.clear()
         start = monotonic()
         self._number += 1
-        policy = self.policy
         world = self.look()
+        policy = self.asked(world, keep=True)
         desired = desire(world, policy)
-        due = diff(desired.kernel, world.have, world.rules)
+        have = self.known(world, desired.kernel)
+        turns = turned(desired.kernel.packets, have.packets, policy.numbers)
+        due = (*diff(desired.kernel, have, world.rules), *turns)
         steps, later = self._contest.judge(due, self._wanted, start)
-        done, refused, held = self._write(steps, world.have)
+        done, refused, held = self._write(steps, have)
         self._refused = refused
-        self._have = desired.kernel if not refused and len(steps) == len(due) else world.have
-        self._wanted = _confirmed(desired.kernel, (*(step for step, _ in refused), *held))
-        services = tuple(_in_force(service, refused) for service in desired.view.services) if refused else None
+        self._have = desired.kernel if not refused and len(steps) == len(due) else have
+        self._wanted = confirmed(desired.kernel, (*(step for step, _ in refused), *held))
+        services = tuple(in_force(service, refused) for service in desired.view.services) if refused else None
         findings = (*self._troubles(), *desired.view.findings)
-        view = View(services or desired.view.services, findings)
+        view = View(services or desired.view.services, desired.view.sessions, findings)
         took = (monotonic() - start) * 1000
         result = Pass(self._number, reasons, self._view, view, done, tuple(r for _, r in refused), round(took, 3))
         self._view = view
@@ -243,6 +257,26 @@ class Reconciler:
         self._set_alarm(world, later)
         self._publish(result, asked)
         return result
+
+    def read_policies(self) -> None:
+        """Read what sessions are asked for; the next pass obeys."""
+        if self._wishes is not None:
+            self._sessions, self._session_troubles = self._wishes.load()
+
+    def asked(self, world: World, *, keep: bool = False) -> Policy:
+        """Give everything wished for, with the sessions' numbers.
+
+        Args:
+            world: what was found; numbers avoid the marks of others.
+            keep: write the numbers down, before the kernel gets to know them.
+        """
+        if not self._sessions and not keep:
+            return self.policy
+        kept = self._keeper.numbers() if self._keeper is not None and self._sessions else {}
+        sessions = number(self._sessions, kept, world.rules, self.policy.numbers)
+        if keep and self._keeper is not None:
+            self._keeper.keep({session.settings.name: session.number for session in sessions})
+        return replace(self.policy, sessions=sessions)
 
     def look(self) -> World:
         """Read the kernel and ask the sources."""
@@ -260,6 +294,19 @@ class Reconciler:
 
     # Parts of a pass.
 
+    def known(self, world: World, want: KernelState) -> KernelState:
+        """Give what is ours; after a restart our nft table is known again by its digest.
+
+        Args:
+            world: what was found.
+            want: what should be there.
+        """
+        have = world.have
+        if have.packets is None and want.packets is not None and world.digest == want.packets.digest():
+            self._kernel.adopt(want.packets)
+            return replace(have, packets=want.packets)
+        return have
+
     def _write(self, steps: tuple[Step, ...], have: KernelState) -> tuple[tuple[Step, ...], Refused, frozenset[Step]]:
         """Write steps; those that a refused route makes senseless are held back, and come again with the retry."""
         routes = [step for step in steps if phase(step) is Phase.ROUTE_ADD]
@@ -272,16 +319,15 @@ class Reconciler:
         return done + more, refused + worse, held
 
     def _troubles(self) -> tuple[Finding, ...]:
-        out = [*self._lasting, *self._reload_trouble]
+        out = [*self._lasting, *self._reload_trouble, *self._session_troubles]
         if self._contest.next_settle is not None:
             self._suspects = self._suspects or self._kernel.suspects()
             out.extend(self._contest.findings(self._suspects))
         else:
             self._suspects = ()
         for step, refusal in self._refused:
-            kind = f"route show table {step.what.table}" if isinstance(step.what, Route) else "rule"
-            cure = f"see: ip {step.what.family.option} {kind}"
-            out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", cure))
+            advice = cure(step)
+            out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", advice))
         return tuple(out)
 
     def _set_alarm(self, world: World, later: float | None) -> None:
@@ -343,19 +389,3 @@ class Reconciler:
                 if queue.full():
                     queue.get_nowait()
                 queue.put_nowait(result)
-
-
-def _confirmed(want: KernelState, missing: Iterable[Step]) -> KernelState:
-    """What is true now: what was wanted, less what was refused or held back."""
-    lacking = {step.what for step in missing}
-    if not lacking:
-        return want
-    return KernelState(want.routes - lacking, want.rules - lacking)
-
-
-def _in_force(service: Service, refused: Refused) -> Service:
-    """A service whose table could not be filled is not routed, whatever was decided."""
-    for step, refusal in refused:
-        if isinstance(step.what, Route) and step.what.table == service.table:
-            return replace(service, routed=False, because=f"the kernel refuses {refusal}")
-    return service

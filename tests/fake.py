@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mpathd.model.errors import Refusal
-from mpathd.model.routing import KernelState, Route, Step, Verb
+from mpathd.model.packet import Load, Ruleset
+from mpathd.model.routing import KernelState, Route, Rule, Step, Verb
 from mpathd.model.world import Link, World
 from mpathd.plan.prefixes import holds
 
@@ -44,6 +45,8 @@ class FakeKernel:
         done: list[Step] = []
         refused: list[tuple[Step, Refusal]] = []
         for step in steps:
+            if isinstance(step.what, Load) and not self.refuse(step):
+                self.adopt(step.what.want)
             number = self.refuse(step) or self._route(step) or self._rule(step)
             if number and not (step.verb is Verb.DELETE and number in {errno.ESRCH, errno.ENOENT}):
                 refused.append((step, Refusal(str(step), number, os.strerror(number))))
@@ -51,6 +54,10 @@ class FakeKernel:
                 done.append(step)
         self.written.extend(done)
         return tuple(done), tuple(refused)
+
+    def adopt(self, packets: Ruleset) -> None:
+        """Take it that the table holds what its digest says."""
+        self.world = replace(self.world, have=replace(self.world.have, packets=packets))
 
     def set_link(self, index: int, **changes: object) -> None:
         """Change a link; setting it down drops its routes in every table, as the kernel does."""
@@ -113,7 +120,7 @@ class FakeKernel:
 
     def _rule(self, step: Step) -> int:
         rule = step.what
-        if isinstance(rule, Route):
+        if not isinstance(rule, Rule):
             return 0
         rules = self.world.have.rules
         if step.verb is Verb.DELETE:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 from ..model.errors import Refusal
+from ..model.packet import Connections, Load, Ruleset
 from ..model.routing import Step
 from ..model.world import Link, World
 from . import device, sysctl
+from .nftables import Nftables
 from .rtnetlink import Hand, Watch
 
 # Programs that are known to remove or rewrite rules and routes of others.
@@ -22,11 +27,13 @@ class Machine:
 
     def __init__(self) -> None:
         self._rtnetlink = Hand()
+        self._nftables = Nftables()
         self.watch = Watch(self._rtnetlink.port)
 
     def close(self) -> None:
         """Give the sockets back."""
         self.watch.close()
+        self._nftables.close()
         self._rtnetlink.close()
 
     def look(self, protocol: int) -> World:
@@ -37,9 +44,12 @@ class Machine:
         """
         world = self._rtnetlink.look(protocol)
         links = {index: _with_devtype(link) for index, link in world.links.items()}
+        packets, digest = self._nftables.look()
         return replace(
             world,
             links=links,
+            have=replace(world.have, packets=packets),
+            digest=digest,
             rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"),
             arp_ignore_all=sysctl.number("net.ipv4.conf.all.arp_ignore"),
         )
@@ -50,8 +60,35 @@ class Machine:
         Args:
             steps: in their order.
         """
-        report = self._rtnetlink.apply(steps)
-        return report.done, report.refused
+        done: tuple[Step, ...] = ()
+        refused: tuple[tuple[Step, Refusal], ...] = ()
+        for packets, group in groupby(steps, key=lambda step: isinstance(step.what, Load | Connections)):
+            if packets:
+                for step in group:
+                    error = self._packets(step)
+                    done += () if error else (step,)
+                    refused += ((step, error),) if error else ()
+            else:
+                report = self._rtnetlink.apply(tuple(group))
+                done, refused = done + report.done, refused + report.refused
+        return done, refused
+
+    def _packets(self, step: Step) -> Refusal | None:
+        if isinstance(step.what, Connections):
+            number = self._nftables.forget(step.what.mark, step.what.mask)
+            # ENOENT: there were none; EINVAL and the like: this kernel tracks no connections, so there are none either.
+            return Refusal(str(step), number, os.strerror(number)) if number == errno.EPERM else None
+        assert isinstance(step.what, Load)
+        error = self._nftables.apply(step.what, step.what.text)
+        return Refusal(str(step), errno.EINVAL, error) if error else None
+
+    def adopt(self, packets: Ruleset) -> None:
+        """Take it that our nft table holds what its digest says.
+
+        Args:
+            packets: the ruleset of that digest.
+        """
+        self._nftables.adopt(packets)
 
     @staticmethod
     def suspects() -> tuple[str, ...]:

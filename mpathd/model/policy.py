@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .numbers import Numbers
+from .session import Session
 from .words import Address, MptcpMode
 
 
@@ -50,6 +51,7 @@ class Policy:
         static: interface name or service identifier to gateway addresses (None: on the link).
         allow_borrowed: route services by their address even while main's default borrows it (CONTRACT 3).
         numbers: the numbers for the kernel.
+        sessions: those that are here, with their numbers.
     """
 
     defaults: ServiceSettings = ServiceSettings()
@@ -60,3 +62,4 @@ class Policy:
     static: Mapping[str, tuple[Address | None, ...]] = field(default_factory=dict)
     allow_borrowed: bool = False
     numbers: Numbers = Numbers()
+    sessions: tuple[Session, ...] = ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .numbers import MAIN, METRIC6
+from .packet import Connections, Load, Ruleset
 from .words import Address, Family, Prefix
 
 
@@ -213,10 +214,12 @@ class KernelState:
     Args:
         routes: routes of our protocol, in any table.
         rules: rules of our protocol.
+        packets: our nft table; None where what it holds is not known.
     """
 
     routes: frozenset[Route] = frozenset()
     rules: frozenset[Rule] = frozenset()
+    packets: Ruleset | None = Ruleset()
 
 
 class Verb(Enum):
@@ -237,8 +240,10 @@ class Step:
     """
 
     verb: Verb
-    what: Route | Rule
+    what: Route | Rule | Load | Connections
 
     def __str__(self) -> str:
+        if isinstance(self.what, Load | Connections):
+            return str(self.what)
         kind = "route" if isinstance(self.what, Route) else "rule"
         return f"ip {self.what.family.option} {kind} {self.verb.value} {self.what.words()}"

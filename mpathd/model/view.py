@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .policy import ServiceSettings
 from .routing import KernelState
+from .session import SessionSettings
 from .words import MptcpMode, ServiceState, Severity, Technology
 from .world import Gateway, LinkAddress
 
@@ -80,15 +81,44 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as it is now.
+
+    Args:
+        name: unique.
+        number: of its mark.
+        mark: as the kernel has it; its table has the same number.
+        state: "disconnected", "connected" or "online".
+        bearer, interface, service: of the default service; empty if there is none.
+        routed: identifiers of the other services that it may use.
+        reason: why it has, or has not, a service.
+        settings: what it was asked to be.
+    """
+
+    name: str
+    number: int
+    mark: int
+    state: str
+    bearer: str
+    interface: str
+    service: str
+    routed: tuple[str, ...]
+    reason: str
+    settings: SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """The whole picture.
 
     Args:
         services: in their order.
+        sessions: by number.
         findings: gravest first.
     """
 
     services: tuple[Service, ...] = ()
+    sessions: tuple[SessionView, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 

@@ -133,6 +133,7 @@ class World:
             on a link that has no address of its own.
         rules: rules that are not ours.
         have: what is ours in the kernel now.
+        digest: of our nft table, where only that is known ("" for no table).
         had: rules that the last pass made true; somebody may have taken them away since.
         foreign: routes of others in tables that are neither main nor the kernel's own.
         dead_ends: by family, the lowest metric of a default of main that is an error route (unreachable, blackhole).
@@ -148,6 +149,7 @@ class World:
     lent: Mapping[tuple[int, int], Address] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     have: KernelState = KernelState()
+    digest: str = ""
     had: frozenset[Rule] = frozenset()
     foreign: tuple[Route, ...] = ()
     dead_ends: Mapping[int, int] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..model.packet import Load
 from ..model.routing import KernelState, Step, Verb
 from ..model.view import Finding
 from ..model.words import Severity
@@ -22,6 +23,8 @@ def undone(step: Step, wanted: KernelState) -> bool:
         step: what is due now.
         wanted: what the last pass had made true.
     """
+    if isinstance(step.what, Load):
+        return wanted.packets == step.what.want
     there = step.what in wanted.routes or step.what in wanted.rules
     return not there if step.verb is Verb.DELETE else there
 
@@ -44,9 +47,11 @@ class Contest:
         """
         go: list[Step] = []
         first: float | None = None
-        for step in steps:
+        for due in steps:
+            # Transactions differ by what they found; the fight is over the table.
+            step = Step(due.verb, Load(due.what.want)) if isinstance(due.what, Load) else due
             if not undone(step, wanted) and step not in self._next:
-                go.append(step)
+                go.append(due)
                 continue
             if (ready := self._next.get(step, 0.0)) > now:
                 first = min(first if first is not None else ready, ready)
@@ -57,7 +62,7 @@ class Contest:
             if len(times) > PATIENCE or step in self._next:
                 gap = min(LONGEST, self._gap.get(step, FIRST / 2) * 2)
                 self._gap[step], self._next[step] = gap, now + gap
-            go.append(step)
+            go.append(due)
         return tuple(go), None if first is None else first - now
 
     def settle(self, now: float) -> None:

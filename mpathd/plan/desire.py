@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from ..model.numbers import MAIN, SERVICE_END, SERVICE_MAIN, SERVICE_OWN, SERVICE_TABLE, SPLIT, Numbers
 from ..model.policy import Policy
 from ..model.routing import Action, KernelState, Route, Rule
-from ..model.view import Desired, Finding, Service, View
+from ..model.view import Desired, Finding, Service, SessionView, View
 from ..model.words import Family, Prefix, Technology, host
 from ..model.world import LinkAddress, World
+from . import marks
 from .findings import Scene, findings
 from .membership import Member, members
 from .naming import mac_text, technology
+from .packets import ruleset
+from .sessions import Choice, choose
 from .tables import Borrowing, Main, borrowing, routes, sort_main
 
 TECHNOLOGIES = tuple(Technology)  # in order of preference
@@ -140,6 +143,25 @@ def _claims(
                     yield member, address
 
 
+def _session(choice: Choice, numbers: Numbers) -> SessionView:
+    best = choice.best
+    reasons = [f"{name}: {verdict.because}" for name, verdict in choice.verdicts.items() if not verdict.allowed]
+    missing = [family.label for family in Family if family not in choice.defaults]
+    lacks = f"no service for {' and '.join(missing)}" if missing else ""
+    return SessionView(
+        name=choice.session.settings.name,
+        number=choice.session.number,
+        mark=numbers.mark(choice.session.number),
+        state=choice.state,
+        bearer=technology(best.link).value if best else "",
+        interface=best.link.name if best else "",
+        service=best.id if best else "",
+        routed=tuple(member.id for member in choice.members),
+        reason="; ".join(filter(None, (lacks, *reasons))) or "all services serve it",
+        settings=choice.session.settings,
+    )
+
+
 def desire(world: World, policy: Policy) -> Desired:
     """Decide what should be in the kernel and what to show.
 
@@ -162,6 +184,13 @@ def desire(world: World, policy: Policy) -> Desired:
                     rules.update(service_rules(numbers, member.table, gone, family))
     for member, address in _claims(found, verdicts):
         rules.update(service_rules(numbers, member.table, host(address.address), address.family))
+    routed = frozenset(name for name, of in verdicts.items() if any(verdict.routed for verdict in of.values()))
+    choices = tuple(choose(session, found, routed) for session in policy.sessions)
+    for choice in choices:
+        rules.update(marks.rules(choice, numbers))
+    wanted.update(marks.tables(choices, main, numbers))
+    packets = ruleset(choices, found, numbers)
     services = tuple(_service(member, verdicts[member.id]) for member in found)
+    sessions = tuple(_session(choice, numbers) for choice in choices)
     troubles: tuple[Finding, ...] = findings(Scene(world, policy, found, services))
-    return Desired(KernelState(frozenset(wanted), frozenset(rules)), View(services, troubles))
+    return Desired(KernelState(frozenset(wanted), frozenset(rules), packets), View(services, sessions, troubles))

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
+from ..model.numbers import Numbers
+from ..model.packet import Connections, Load, Ruleset
 from ..model.routing import KernelState, Route, Rule, Step, Verb
+from .nft import changes, whole
 
 
 class Phase(IntEnum):
@@ -19,8 +22,10 @@ class Phase(IntEnum):
 
     ROUTE_ADD = 0
     RULE_ADD = 1
-    RULE_DELETE = 2
-    ROUTE_DELETE = 3
+    PACKETS = 2
+    RULE_DELETE = 3
+    ROUTE_DELETE = 4
+    CONNECTIONS = 5
 
 
 def phase(step: Step) -> Phase:
@@ -30,13 +35,21 @@ def phase(step: Step) -> Phase:
         step: the step.
     """
     gone = step.verb is Verb.DELETE
-    if isinstance(step.what, Route):
-        return Phase.ROUTE_DELETE if gone else Phase.ROUTE_ADD
-    return Phase.RULE_DELETE if gone else Phase.RULE_ADD
+    match step.what:
+        case Route():
+            return Phase.ROUTE_DELETE if gone else Phase.ROUTE_ADD
+        case Rule():
+            return Phase.RULE_DELETE if gone else Phase.RULE_ADD
+        case Load():
+            return Phase.PACKETS
+        case Connections():
+            return Phase.CONNECTIONS
 
 
 def _order(step: Step) -> tuple[object, ...]:
     what, due = step.what, phase(step)
+    if isinstance(what, Load | Connections):
+        return (due, str(what))
     if isinstance(what, Route):
         # The kernel takes a gateway only when a route on the link leads to it; and gives no way back, so the
         # default leaves first. Specifics and throws stand before the default that would overtake them.
@@ -67,7 +80,42 @@ def diff(want: KernelState, have: KernelState, foreign: Iterable[Rule] = ()) -> 
         theirs = frozenset(foreign)
         steps.extend(Step(Verb.ADD, rule) for rule in want.rules - have.rules if rule not in theirs)
         steps.extend(Step(Verb.DELETE, rule) for rule in have.rules - want.rules)
+    if want.packets is not None and want.packets != have.packets:
+        steps.append(Step(Verb.REPLACE, load(want.packets, have.packets)))
     return tuple(sorted(steps, key=_order))
+
+
+def load(want: Ruleset, have: Ruleset | None) -> Load:
+    """Give the transaction that leads to a ruleset.
+
+    Args:
+        want: what our table is to hold.
+        have: what it holds; None makes it anew.
+    """
+    return Load(want, have, whole(want) if have is None else changes(want, have))
+
+
+def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tuple[Step, ...]:
+    """Give the connections to forget: those of sessions whose links or translations are others than before.
+
+    Args:
+        want: what our table is to hold.
+        have: what it held; None if that is not known: then nothing is, since nothing is known to have turned.
+        numbers: marks.
+    """
+    if want is None or have is None:
+        return ()
+    out = []
+    for name in have.chains:
+        kind, _, number = name.partition("_")
+        if kind == "g" and _ways(want, number) != _ways(have, number):
+            out.append(Step(Verb.DELETE, Connections(numbers.mark(int(number)), numbers.mark_mask)))
+    return tuple(out)
+
+
+def _ways(ruleset: Ruleset, number: str) -> tuple[object, ...]:
+    tables = (ruleset.tables.get(f"ok4_{number}"), ruleset.tables.get(f"ok6_{number}"))
+    return (ruleset.chains.get(f"n_{number}"), *tables)
 
 
 def tables_of(steps: Iterable[Step]) -> frozenset[tuple[int, int]]:

@@ -6,7 +6,7 @@ others that may carry its traffic are the members: every allowed, connected serv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model.session import ANY_BEARER, ConnectionType, Session, Without
@@ -100,12 +100,13 @@ def _verdict(session: Session, member: Member) -> Verdict:
     return Verdict(allowed=True, because="")
 
 
-def choose(session: Session, found: Iterable[Member]) -> Choice:
+def choose(session: Session, found: Sequence[Member], routed: frozenset[str]) -> Choice:
     """Choose the services of a session.
 
     Args:
         session: the session.
         found: all services, in their order.
+        routed: identifiers of those whose own tables are in force: only they can be members.
     """
     verdicts = {member.id: _verdict(session, member) for member in found}
     order = [
@@ -115,12 +116,12 @@ def choose(session: Session, found: Iterable[Member]) -> Choice:
     ]
     allowed = [item[-1] for item in sorted(order, key=lambda item: item[:-1])]
     defaults = {family: member for family in Family if (member := next((m for m in allowed if m.uplink(family)), None))}
-    taken = set(defaults.values())
+    taken = tuple(dict.fromkeys(member.id for member in defaults.values()))
     by_hand = session.settings.services
     if by_hand is None or ANY_BEARER in by_hand:
         # The service that one family leaves by may still be a member for the other one's sake.
-        whole = next(iter(taken), None) if len(taken) == 1 else None
-        members = tuple(m for m in allowed if m.wanted and m is not whole)
+        whole = taken[0] if len(taken) == 1 else ""
+        members = tuple(m for m in allowed if m.id in routed and m.id != whole)
     else:
-        members = tuple(m for m in allowed if m.wanted and m.id in by_hand)
+        members = tuple(m for m in allowed if m.id in routed and m.id in by_hand)
     return Choice(session, defaults, members, verdicts)

@@ -216,7 +216,7 @@ class FakeAgent:
             steps: what it wrote.
             refused: what the kernel refused.
         """
-        before, self.view = self.view, View(services, findings)
+        before, self.view = self.view, View(services, findings=findings)
         self.refused = refused
         self.number += 1
         for queue in self._watchers:

@@ -47,11 +47,11 @@ class Real:
 
     def look(self) -> World:
         """Look at the namespace."""
-        return self.machine.look(109)
+        return in_ns(NS, lambda: self.machine.look(109))
 
     def apply(self, *steps: Step) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         """Write into it."""
-        return self.machine.apply(steps)
+        return in_ns(NS, lambda: self.machine.apply(steps))
 
     def down(self, name: str) -> None:
         """Set a link down."""

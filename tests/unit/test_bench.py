@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from bench import stats
 from bench.ear import NEWLINK, News
 from bench.events import ROUNDS, script, scripts
 from bench.idle import switches
+from bench.peers import fetch
 from bench.stage import latency
 from bench.start1000 import first_pass, objects
 
@@ -83,6 +85,25 @@ def test_the_newest_first_pass_counts() -> None:
 
     assert first_pass(log) == (5.5, 9)
     assert first_pass(log + newer) == (7.5, 8)
+
+
+def test_a_peer_that_cannot_be_fetched_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "CACHE", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(fetch.Unavailable, match="no apt-get") as told:
+        fetch.unpacked("peer", ["peer"])
+
+    assert "\n" not in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_unpacked_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "CACHE", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "peer").mkdir()
+
+    assert fetch.unpacked("peer", ["peer"]) == tmp_path / "peer"
 
 
 def test_switches_are_read() -> None:

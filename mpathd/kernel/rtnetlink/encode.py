@@ -130,5 +130,6 @@ def step(value: Step, sequence: int) -> bytes:
         sequence: comes back in the kernel's answer.
     """
     what = value.what
+    assert isinstance(what, Route | Rule), "other steps are for other hands"
     body = route(what, delete=value.verb is Verb.DELETE) if isinstance(what, Route) else rule(what)
     return message(KINDS[type(what), value.verb], FLAGS[value.verb] | F_ACK, sequence, body)

@@ -1,0 +1,98 @@
+"""Our nft table: what it holds, and its changes.
+
+The kernel is asked again only when its generation has moved without us. What it holds is known by a digest that stands
+in the table as the name of an empty set, and by the listing that followed our own last write: nft rewrites what it is
+given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so texts are never compared with what was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+from ...model.packet import TABLE, Load, Ruleset
+from .conntrack import forget
+from .library import Library, Missing
+from .netlink import Netfilter
+
+STATE = re.compile(r"set state_([0-9a-f]{16}) ")
+NAME = TABLE.partition(" ")[2]
+COUNTERS = re.compile(r"packets \d+ bytes \d+")
+
+
+class Nftables:
+    """The nftables hand. The library is opened when there first is something to write or to know."""
+
+    def __init__(self) -> None:
+        self._netfilter = Netfilter()
+        self._library: Library | None = None
+        self.missing = ""
+        self._generation = -2
+        self._known: Ruleset | None = None  # what we wrote last, while nobody has changed it since
+        self._listing: str | None = None
+
+    def close(self) -> None:
+        """Give socket and context back."""
+        self._netfilter.close()
+        if self._library is not None:
+            self._library.close()
+
+    def _open(self) -> Library | None:
+        if self._library is None and not self.missing:
+            try:
+                self._library = Library()
+            except Missing as error:
+                self.missing = str(error)
+        return self._library
+
+    def _list(self) -> str:
+        library = self._open() if self._netfilter.has_table(NAME) else None
+        if library is None:
+            return ""
+        output, error = library.run(f"list table {TABLE}", terse=True)
+        return "" if error else COUNTERS.sub("", output)
+
+    def look(self) -> tuple[Ruleset | None, str]:
+        """Give what our table holds, None if only its digest is known, and that digest (empty: there is no table)."""
+        current = self._netfilter.generation()
+        if current != self._generation:
+            listing = self._list()
+            if listing != self._listing:
+                self._known, self._listing = (Ruleset() if not listing else None), listing
+            self._generation = current
+        found = STATE.search(self._listing or "")
+        return self._known, found[1] if found else "?" if self._listing else ""
+
+    def forget(self, mark: int, mask: int) -> int:
+        """Delete the conntrack entries of a session and give errno, 0 if it is done.
+
+        Args:
+            mark: of the session.
+            mask: our bits.
+        """
+        return forget(self._netfilter, mark, mask)
+
+    def adopt(self, want: Ruleset) -> None:
+        """Take it that the table holds a ruleset, because its digest says so.
+
+        Args:
+            want: the ruleset of that digest.
+        """
+        self._known = want
+
+    def apply(self, load: Load, text: str) -> str:
+        """Write a transaction and give the error, empty if it is done. All of it is done, or nothing.
+
+        Args:
+            load: what it leads to.
+            text: in nft's words.
+        """
+        library = self._open()
+        if library is None:
+            return self.missing
+        _, error = library.run(text)
+        with suppress(OSError):
+            self._listing = self._list()
+            self._generation = self._netfilter.generation()
+        self._known = None if error else load.want
+        return error.strip()

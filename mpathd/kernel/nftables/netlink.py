@@ -1,0 +1,69 @@
+"""nfnetlink, as little of it as is needed: the generation of the ruleset, its events, and conntrack's deletion."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+NETLINK_NETFILTER = 12
+HEADER = struct.Struct("=IHHII")
+F_REQUEST, F_ACK = 1, 4
+NLMSG_ERROR = 2
+NFT_SUBSYS, GETTABLE, GETGEN = 10 << 8, 1, 16
+NFPROTO_INET = 1
+GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES
+SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
+
+
+class Netfilter:
+    """One request socket; it belongs to the network namespace in which it was made."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._sock.close()
+
+    def ask(self, kind: int, body: bytes, flags: int = 0, family: int = 0) -> tuple[int, bytes]:
+        """Send one request and give errno (0: done) and the body of an answer.
+
+        Args:
+            kind: subsystem and message.
+            body: attributes.
+            flags: besides F_REQUEST.
+            family: of nfgenmsg.
+        """
+        payload = bytes((family, 0, 0, 0)) + body
+        self._sock.send(HEADER.pack(16 + len(payload), kind, F_REQUEST | flags, 1, 0) + payload)
+        data = self._sock.recv(65536)
+        length, what, _, _, _ = HEADER.unpack_from(data)
+        if what == NLMSG_ERROR:
+            return -struct.unpack_from("=i", data, 16)[0], b""
+        return 0, data[20:length]
+
+    def generation(self) -> int:
+        """Give the number that every change of any ruleset in this namespace counts up."""
+        number, body = self.ask(NFT_SUBSYS | GETGEN, b"")
+        if number or len(body) < 8:
+            return -1
+        return int(struct.unpack_from(">I", body, 4)[0])  # NFTA_GEN_ID comes first
+
+    def has_table(self, name: str) -> bool:
+        """Tell whether a table of family inet is there.
+
+        Args:
+            name: its name.
+        """
+        raw = name.encode() + b"\0"
+        body = struct.pack("=HH", 4 + len(raw), 1) + raw + bytes(-len(raw) & 3)
+        return not self.ask(NFT_SUBSYS | GETTABLE, body, 0, NFPROTO_INET)[0]
+
+
+def events() -> socket.socket:
+    """Open a socket that hears of every change of a ruleset."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    sock.bind((0, 0))
+    sock.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_NFTABLES)
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,48 @@
+"""Numbers of sessions: kept over restarts, and never one whose mark somebody else's rule would match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..model.numbers import SESSIONS, Numbers
+from ..model.routing import Rule
+from ..model.session import Session, SessionSettings
+
+
+def foreign(mark: int, rules: Iterable[Rule]) -> bool:
+    """Tell whether a rule of others would match a mark.
+
+    Args:
+        mark: the mark.
+        rules: rules that are not ours.
+    """
+    return any(rule.mask and mark & rule.mask == rule.mark for rule in rules)
+
+
+def number(
+    wanted: Iterable[SessionSettings], kept: Mapping[str, int], rules: Iterable[Rule], numbers: Numbers
+) -> tuple[Session, ...]:
+    """Give each session its number: the one it had, else the lowest that is free.
+
+    Args:
+        wanted: sessions in the order in which they get numbers.
+        kept: name to number from before.
+        rules: rules that are not ours.
+        numbers: marks.
+    """
+    strangers = tuple(rules)
+    sessions = tuple(wanted)
+    taken = {kept[s.name] for s in sessions if s.name in kept and not foreign(numbers.mark(kept[s.name]), strangers)}
+    out: list[Session] = []
+    free = 1
+    for settings in sessions:
+        own = kept.get(settings.name, 0)
+        if own not in taken:
+            while free in taken or foreign(numbers.mark(free), strangers):
+                free += 1
+            own = free
+        taken.add(own)
+        if own > SESSIONS or numbers.mark(own) & ~numbers.mark_mask:
+            break  # no mark is left; desire() shows who has none
+        out.append(Session(settings, own))
+    return tuple(sorted(out, key=lambda session: session.number))

@@ -1,0 +1,60 @@
+"""What became of a pass: what is true now, and what to say of refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..model.errors import Refusal
+from ..model.packet import TABLE, Connections, Load
+from ..model.routing import KernelState, Route, Rule, Step
+from ..model.view import Service
+
+Refused = tuple[tuple[Step, Refusal], ...]
+
+
+def confirmed(want: KernelState, missing: Iterable[Step]) -> KernelState:
+    """Give what is true now: what was wanted, less what was refused or held back.
+
+    Args:
+        want: what was wanted.
+        missing: steps that were not done.
+    """
+    lacking = {step.what for step in missing}
+    if not lacking:
+        return want
+    return KernelState(
+        frozenset(r for r in want.routes if r not in lacking),
+        frozenset(r for r in want.rules if r not in lacking),
+        None if any(isinstance(what, Load) for what in lacking) else want.packets,
+    )
+
+
+def cure(step: Step) -> str:
+    """Say where to look when a step was refused.
+
+    Args:
+        step: the step.
+    """
+    match step.what:
+        case Route(family=family, table=table):
+            return f"see: ip {family.option} route show table {table}"
+        case Rule(family=family):
+            return f"see: ip {family.option} rule"
+        case Load():
+            return f"see: nft list table {TABLE}"
+        case Connections():
+            return "see: conntrack -L"
+
+
+def in_force(service: Service, refused: Refused) -> Service:
+    """Give a service as it is: one whose table could not be filled is not routed, whatever was decided.
+
+    Args:
+        service: as it was decided.
+        refused: what the kernel refused.
+    """
+    for step, refusal in refused:
+        if isinstance(step.what, Route) and step.what.table == service.table:
+            return replace(service, routed=False, because=f"the kernel refuses {refusal}")
+    return service

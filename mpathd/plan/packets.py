@@ -1,0 +1,137 @@
+"""The packet engine: which packets are marked, refused, translated and dropped, as a ruleset of nft.
+
+Rule 1: what is never a session's traffic is decided in one chain, `never`. Rule 2: a session's packet is judged twice,
+by its selectors when it is made, and by the guard when it leaves; only the guard knows the link that it leaves by
+(output's oifname is the one from before the packet was routed again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..model.numbers import Numbers
+from ..model.packet import Chain, Ruleset, Table
+from ..model.session import Nat
+from ..model.words import Family
+from .membership import Member
+from .sessions import Choice
+from .shapes import lookups
+
+# What is never a session's traffic, also with `*-*-*` (CONTRACT 4); each line is a test.
+NEVER = (
+    'oif "lo" accept',
+    "fib daddr type { local, broadcast, multicast } accept",
+    "ip daddr { 169.254.0.0/16, 224.0.0.0/4, 255.255.255.255 } accept",
+    "ip6 daddr { fe80::/10, ff00::/8 } accept",
+    "icmpv6 type { 130-137, 143 } accept",  # neighbours, routers, redirects, and multicast listeners
+    "udp sport 68 udp dport 67 accept",
+    "udp sport 546 udp dport 547 accept",
+    "ct direction reply accept",  # answers to what came in, and errors about it
+)
+WORDS = {Family.INET: "ip", Family.INET6: "ip6"}
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', "") + '"'
+
+
+def _braces(items: Iterable[str]) -> str:
+    return "{ " + ", ".join(items) + " }"
+
+
+def _session(choice: Choice, numbers: Numbers) -> Chain:
+    """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
+    rules: list[str] = []
+    for family in Family:
+        if family not in choice.defaults:
+            nfproto = f"meta nfproto ipv{4 if family is Family.INET else 6} oifname @uplinks"
+            rules += [f"{nfproto} meta l4proto tcp reject with tcp reset", f"{nfproto} reject"]
+            continue
+        # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
+        own = [a.address for member in choice.serves(family) for a in member.addresses(family)]
+        rules.append(f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {_braces(own)} reject with tcp reset")
+    keep = 0xFFFFFFFF & ~numbers.mark_mask
+    mark = numbers.mark(choice.session.number)
+    rules += [f"{what} set {what} & {keep:#x} | {mark:#x}" for what in ("meta mark", "ct mark")]
+    return Chain((*rules, "accept"))
+
+
+def _translation(choice: Choice) -> Chain:
+    """Packets that leave by a link with a source that is not its own get one (law 3)."""
+    rules = []
+    for family in Family:
+        for member in choice.serves(family):
+            own = [a.address for a in member.addresses(family) if not a.tentative and not a.deprecated]
+            own = own or [a.address for a in member.addresses(family)]
+            everything = [a.address for a in member.addresses(family)]
+            word = WORDS[family]
+            dev = _quoted(member.link.name)
+            rules.append(f"oifname {dev} {word} saddr != {_braces(everything)} snat {word} to {own[0]}")
+    return Chain(tuple(rules))
+
+
+def _guard(number: int) -> Chain:
+    return Chain(
+        (
+            "oifname != @uplinks accept",
+            f"oifname . ip saddr @ok4_{number} accept",
+            f"oifname . ip6 saddr @ok6_{number} accept",
+            "counter drop",
+        )
+    )
+
+
+def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers) -> Ruleset:
+    """Give the whole table; nothing at all while no session marks.
+
+    Args:
+        choices: sessions with their services.
+        found: all services: the links that count as uplinks.
+        numbers: marks.
+    """
+    marking = [choice for choice in choices if choice.marks]
+    if not marking:
+        return Ruleset()
+    mask = f"{numbers.mark_mask:#x}"
+    looks, everything = lookups(choice.session for choice in marking)
+    tables = {look.name: look.table for look in looks}
+    tables["uplinks"] = Table("set", "type ifname", {_quoted(member.link.name): "" for member in found})
+    chains = {"never": Chain(NEVER)}
+    kept, nats, guards = {}, {}, {}
+    for choice in marking:
+        number = choice.session.number
+        mark = f"{numbers.mark(number):#x}"
+        chains[f"s_{number}"] = _session(choice, numbers)
+        chains[f"g_{number}"] = _guard(number)
+        kept[mark], guards[mark] = f"goto s_{number}", f"goto g_{number}"
+        if choice.session.settings.nat is Nat.AUTO:
+            chains[f"n_{number}"] = _translation(choice)
+            nats[mark] = f"goto n_{number}"
+        for family, kind in ((Family.INET, "ipv4_addr"), (Family.INET6, "ipv6_addr")):
+            tables[f"ok{4 if family is Family.INET else 6}_{number}"] = Table(
+                "set",
+                f"type ifname . {kind}",
+                {
+                    f"{_quoted(member.link.name)} . {address.address}": ""
+                    for member in choice.serves(family)
+                    for address in member.addresses(family)
+                },
+            )
+    for name, elements in (("kept", kept), ("nats", nats), ("guards", guards)):
+        tables[name] = Table("map", "type mark : verdict", elements)
+    chains["output"] = Chain(
+        (
+            "jump never",
+            f"ct mark & {mask} vmap @kept",
+            *(f"{look.expression} vmap @{look.name}" for look in looks),
+            *(f"goto s_{number}" for number in everything[:1]),
+        ),
+        "type route hook output priority mangle; policy accept;",
+    )
+    chains["nat"] = Chain(
+        (f"meta mark & {mask} vmap @nats",), "type nat hook postrouting priority srcnat; policy accept;"
+    )
+    chains["guard"] = Chain(
+        (f"meta mark & {mask} vmap @guards",), "type filter hook postrouting priority 150; policy accept;"
+    )
+    return Ruleset(tables, chains)

@@ -1,0 +1,82 @@
+"""Policy files on disk: three folders, same name overrides, and the last good version of a file that went bad."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+from collections.abc import Iterable
+from pathlib import Path
+
+from .model.errors import ConfigError
+from .model.session import SessionSettings
+from .model.view import Finding
+from .model.words import Severity
+from .plan.policyfile import Names, PolicyFile, parse
+
+FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
+ENDINGS = (".toml", ".policy")
+
+
+def _user(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _group(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+NAMES = Names(_user, _group)
+
+
+class Policies:
+    """The policy files.
+
+    Args:
+        folders: later ones override files of the same name in earlier ones.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.folders = tuple(folders)
+        self._good: dict[Path, PolicyFile] = {}
+
+    def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
+        """Read all files: the sessions they ask for, and what is wrong with files.
+
+        A file that is bad keeps its last good version in force.
+        """
+        chosen: dict[str, Path] = {}
+        for folder in self.folders:
+            for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+                if path.suffix in ENDINGS and not path.name.startswith("."):
+                    chosen[path.name] = path
+        findings: list[Finding] = []
+        good: dict[Path, PolicyFile] = {}
+        for path in chosen.values():
+            try:
+                good[path] = parse(path.read_text(), str(path), NAMES)
+            except (ConfigError, OSError, UnicodeDecodeError) as error:
+                findings.append(self._bad(path, error))
+                if path in self._good:
+                    good[path] = self._good[path]
+        self._good = good
+        sessions: dict[str, SessionSettings] = {}
+        for file in good.values():
+            for note in file.notes:
+                findings.append(Finding("policy-note", Severity.LOW, note, "nothing needs to be done"))
+            for settings in file.sessions:
+                if (other := sessions.setdefault(settings.name, settings)) is not settings:
+                    text = f"session '{settings.name}' is in {other.owner} and in {file.path}; the first is in force"
+                    findings.append(Finding("policy-name", Severity.HIGH, text, "give one of them another name"))
+        return tuple(sessions.values()), tuple(findings)
+
+    def _bad(self, path: Path, error: Exception) -> Finding:
+        text = error.text if isinstance(error, ConfigError) else f"{path}: {error}"
+        kept = "its last good version stays in force" if path in self._good else "nothing of it is in force"
+        hint = error.hint if isinstance(error, ConfigError) else "mpathd must be able to read it as text"
+        return Finding("policy", Severity.HIGH, f"{text}; {kept}", f"{hint}; then: mpathctl policy check {path}")
