@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import systemd
+from .agent import LiveAgent
+from .book import Book
 from .kernel import lock
 from .kernel.inotify import Inotify
 from .kernel.machine import Machine
@@ -28,9 +30,9 @@ from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
+from .plan.wishes import Limits
 from .policies import FOLDERS, Policies
 from .ports import Setup
-from .reconcile import Reconciler
 from .runtime import Runtime
 from .sources import Source
 from .sources.leases import Dhclient, Networkd
@@ -113,7 +115,7 @@ def logging(config: Config) -> None:
     )
 
 
-def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | None = None) -> Reconciler:
+def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | None = None) -> LiveAgent:
     """Wire the loop.
 
     Args:
@@ -127,18 +129,20 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
 
     policies = Policies(opts.policies or FOLDERS)
+    book = Book(policies, opts.state, opts.runtime)
 
     def obey(fresh: Setup) -> None:
         logging(fresh.config)
+        book.limits = Limits(fresh.config.max_per_user, fresh.config.max_selectors)
         if folders is not None:
             folders.watch([*policies.folders, *(folder for source in fresh.sources for folder in source.folders)])
 
     obey(made)
     runtime = Runtime(opts.runtime)
-    return Reconciler(machine, store, stored, made, partial(setup, opts), lasting, policies, runtime, obey)
+    return LiveAgent(machine, store, stored, made, partial(setup, opts), lasting, book, runtime, obey)
 
 
-def dry_run(loop: Reconciler) -> int:
+def dry_run(loop: LiveAgent) -> int:
     """Print what would be done.
 
     Args:
@@ -156,7 +160,7 @@ def dry_run(loop: Reconciler) -> int:
     return DONE
 
 
-def release(loop: Reconciler) -> int:
+def release(loop: LiveAgent) -> int:
     """Take away what is ours.
 
     Args:
@@ -170,7 +174,7 @@ def release(loop: Reconciler) -> int:
     return FAILED if refused else DONE
 
 
-def goodbye(loop: Reconciler) -> int:
+def goodbye(loop: LiveAgent) -> int:
     """Take away what is ours at stop, and log it.
 
     Args:
@@ -186,7 +190,7 @@ def goodbye(loop: Reconciler) -> int:
     return FAILED if refused else DONE
 
 
-async def serve(loop: Reconciler, machine: Machine, folders: Inotify) -> None:
+async def serve(loop: LiveAgent, machine: Machine, folders: Inotify) -> None:
     """Run until told to stop.
 
     Args:
@@ -228,13 +232,13 @@ async def serve(loop: Reconciler, machine: Machine, folders: Inotify) -> None:
             task.cancel()
 
 
-def _face(loop: Reconciler) -> Face:
+def _face(loop: LiveAgent) -> Face:
     from .bus.native import native_face
 
     return native_face(loop, loop.config.address, loop.config.group)
 
 
-async def _reloads(loop: Reconciler, hup: asyncio.Event) -> None:
+async def _reloads(loop: LiveAgent, hup: asyncio.Event) -> None:
     import structlog
 
     while True:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from .model.agent import SessionWish
 from .model.config import Config
 from .model.errors import Refusal
 from .model.packet import Ruleset
@@ -33,11 +34,32 @@ class Kernel(Protocol):
         """Name programs here that are known to undo what others write."""
 
 
-class Wishes(Protocol):
-    """Where sessions are asked for."""
+class Bookkeeping(Protocol):
+    """The book of sessions."""
 
     def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
-        """Give the sessions asked for, and what is wrong with the asking."""
+        """Read policy files again; give the sessions asked for, and what is wrong with the asking."""
+
+    def asked(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
+        """Give the same without reading files."""
+
+    def inactive(self) -> frozenset[str]:
+        """Give the names of sessions that are disconnected."""
+
+    def create(self, wish: SessionWish) -> None:
+        """Enter a session."""
+
+    def change(self, name: str, given: Mapping[str, object]) -> None:
+        """Change settings of a session, all or none."""
+
+    def connect(self, name: str, *, active: bool) -> None:
+        """Make a session active or not."""
+
+    def destroy(self, name: str) -> None:
+        """Strike a session out."""
+
+    def end(self, gone: Callable[[str], bool]) -> bool:
+        """Strike out clients' sessions whose owners are gone, and tell whether there were any."""
 
 
 class Keeper(Protocol):

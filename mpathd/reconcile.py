@@ -9,18 +9,16 @@ A pass runs without a pause inside: between its look and its last write nobody o
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from time import monotonic
 
 import structlog
 
-from . import __version__
-from .model.agent import Edit, Pass, Status
+from .model.agent import Pass
 from .model.config import Config
-from .model.errors import ConfigError, NotApplied, NotFound, Refusal
-from .model.policy import Policy, ServiceSettings, Stored
+from .model.errors import Refusal
+from .model.policy import Policy, Stored
 from .model.routing import KernelState, Step
 from .model.session import SessionSettings
 from .model.view import Finding, View
@@ -31,8 +29,7 @@ from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
 from .plan.outcome import Refused, confirmed, cure, in_force
-from .plan.settings import check, defaults, edited
-from .ports import Keeper, Kernel, Memory, Setup, Wishes
+from .ports import Bookkeeping, Keeper, Kernel, Memory, Setup
 
 log = structlog.get_logger("mpathd")
 
@@ -43,7 +40,7 @@ EXPIRY_SLACK = 0.03  # seconds behind a route's end, of which the kernel tells h
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
 
 
-class Reconciler:
+class Loop:
     """Keeps the kernel as it should be.
 
     Args:
@@ -53,7 +50,7 @@ class Reconciler:
         setup: the configuration in force.
         load: reads the configuration anew, or raises ConfigError.
         lasting: findings that hold until the next start (a settings file that could not be read).
-        wishes: where sessions are asked for.
+        book: the sessions that are asked for.
         keeper: what lasts over a restart.
         obey: does what a new configuration asks for outside the loop (log level, folders to watch).
     """
@@ -66,7 +63,7 @@ class Reconciler:
         setup: Setup,
         load: Callable[[], Setup],
         lasting: tuple[Finding, ...] = (),
-        wishes: Wishes | None = None,
+        book: Bookkeeping | None = None,
         keeper: Keeper | None = None,
         obey: Callable[[Setup], None] = lambda _setup: None,
     ) -> None:
@@ -77,7 +74,7 @@ class Reconciler:
         self._policy = replace(setup.config.policy, stored=stored)
         self._load = load
         self._lasting = lasting
-        self._wishes, self._keeper = wishes, keeper
+        self._book, self._keeper = book, keeper
         self._sessions: tuple[SessionSettings, ...] = ()
         self._session_troubles: tuple[Finding, ...] = ()
         self.read_policies()
@@ -99,13 +96,6 @@ class Reconciler:
         self._retry = RETRY
         self._alarm: asyncio.TimerHandle | None = None
 
-    # What the doors see.
-
-    @property
-    def view(self) -> View:
-        """The picture after the last pass."""
-        return self._view
-
     @property
     def policy(self) -> Policy:
         """Everything wished for."""
@@ -117,84 +107,9 @@ class Reconciler:
         return self._setup.config
 
     @property
-    def defaults(self) -> ServiceSettings:
-        """The settings of a service that has none of its own stored."""
-        return defaults(self.policy)
-
-    @property
-    def status(self) -> Status:
-        """How the agent is."""
-        return Status(
-            passes=self._number,
-            settled=not self._refused and not self._reasons and self._contest.next_settle is None,
-            age=monotonic() - self._last,
-            routes=len(self._have.routes),
-            rules=len(self._have.rules),
-            refused=tuple(refusal for _, refusal in self._refused),
-            version=__version__,
-            pid=os.getpid(),
-            config=self.config.path,
-        )
-
-    async def change(self, edit: Edit) -> None:
-        """Save other settings and wait until the kernel has them.
-
-        Args:
-            edit: the wish.
-
-        Raises:
-            NotFound: no such service.
-            InvalidArguments: a value does not fit; nothing was saved.
-            NotApplied: saved, but the kernel refused; the text lists the refused commands.
-        """
-        values = check(edit.values)
-        services = {service.id: service for service in self._view.services}
-        if edit.service is not None and edit.service not in services:
-            raise NotFound(f"no service called '{edit.service}'", f"services here: {', '.join(services) or 'none'}")
-        stored = edited(self._stored, replace(edit, values=values))
-        self._memory.save(stored)
-        self._stored = stored
-        self._policy = replace(self._policy, stored=stored)
-        service = services.get(edit.service or "")
-        done = await self._passed(f"setting {', '.join(values)} of {service.interface if service else 'all'}")
-        tables = {service.table} if service else {s.table for s in services.values()}
-        sources = {f"{a.address}/" for s in services.values() if s.table in tables for a in s.addresses}
-        refused = [
-            refusal
-            for step, refusal in self._refused
-            if getattr(step.what, "table", None) in tables
-            or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
-        ]
-        if refused:
-            count, lines = len(refused), "\n  ".join(str(refusal) for refusal in refused[:5])
-            of = len(done.steps) + count
-            raise NotApplied(f"saved, but the kernel refused {count} of {of} steps; mpathd will retry\n  {lines}")
-
-    async def refresh(self) -> None:
-        """Look again, also at what has no kernel events, and wait for that pass."""
-        await self._passed("status")
-
-    async def reload(self) -> None:
-        """Read the configuration again and wait for the pass that obeys it.
-
-        Raises:
-            ConfigError: it cannot be used; the old one stays in force.
-        """
-        try:
-            fresh = self._load()
-            if fresh.config.policy.numbers.protocol != self.policy.numbers.protocol:
-                raise ConfigError("[numbers] protocol cannot change while mpathd runs", "restart mpathd without --keep")
-        except ConfigError as error:
-            cure = f"{error.hint}; then: systemctl reload mpathd" if error.hint else "then: systemctl reload mpathd"
-            self._reload_trouble = (Finding("config", Severity.HIGH, f"{error.text}; the old one is in force", cure),)
-            self.poke("reload")
-            raise
-        self._reload_trouble = ()
-        self._setup = fresh
-        self._policy = replace(fresh.config.policy, stored=self._stored)
-        self._obey(fresh)
-        self.read_policies()
-        await self._passed("reload")
+    def view(self) -> View:
+        """The picture after the last pass."""
+        return self._view
 
     async def passes(self) -> AsyncIterator[Pass]:
         """Every pass from now on that changed or wrote something."""
@@ -260,8 +175,13 @@ class Reconciler:
 
     def read_policies(self) -> None:
         """Read what sessions are asked for; the next pass obeys."""
-        if self._wishes is not None:
-            self._sessions, self._session_troubles = self._wishes.load()
+        if self._book is not None:
+            self._sessions, self._session_troubles = self._book.load()
+
+    def sessions_asked(self) -> None:
+        """Take what the book says now; the next pass obeys."""
+        if self._book is not None:
+            self._sessions, self._session_troubles = self._book.asked()
 
     def asked(self, world: World, *, keep: bool = False) -> Policy:
         """Give everything wished for, with the sessions' numbers.
@@ -273,7 +193,8 @@ class Reconciler:
         if not self._sessions and not keep:
             return self.policy
         kept = self._keeper.numbers() if self._keeper is not None and self._sessions else {}
-        sessions = number(self._sessions, kept, world.rules, self.policy.numbers)
+        asleep = self._book.inactive() if self._book is not None else frozenset()
+        sessions = number(self._sessions, kept, world.rules, self.policy.numbers, asleep)
         if keep and self._keeper is not None:
             self._keeper.keep({session.settings.name: session.number for session in sessions})
         return replace(self.policy, sessions=sessions)

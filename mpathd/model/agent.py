@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from .errors import Refusal
 from .policy import ServiceSettings
 from .routing import Step
+from .session import Origin
 from .view import View
 
 
@@ -23,6 +24,27 @@ class Edit:
 
     values: Mapping[str, bool | str]
     service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWish:
+    """A wish for a session; its values are still as they came.
+
+    Args:
+        name: unique among all sessions.
+        origin: NAMED or DBUS.
+        owner: the unique bus name, or the user's name.
+        user: id of the user who asks.
+        trusted: root or the configured group; anybody else's session catches only that user's traffic.
+        values: field of SESSION_SETTINGS to value: lists of texts, texts, a number.
+    """
+
+    name: str
+    origin: Origin
+    owner: str
+    user: int
+    trusted: bool
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +122,57 @@ class Agent(Protocol):
         Raises:
             NotFound: no such service.
             NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+
+    async def create_session(self, wish: SessionWish) -> None:
+        """Make a session and wait until the kernel has it.
+
+        Args:
+            wish: what it is to be.
+
+        Raises:
+            AlreadyExists: the name is taken; the text names both.
+            InvalidArguments: a value does not fit; nothing was made.
+            LimitsExceeded: the user has as many as [sessions] max_per_user allows, or too many selectors.
+            NotApplied: it is made, but the kernel refused; the text lists the refused commands.
+        """
+
+    async def change_session(self, name: str, values: Mapping[str, object]) -> None:
+        """Change settings of a session, all or none, and wait until the kernel has them.
+
+        Args:
+            name: the session.
+            values: field of SESSION_SETTINGS to value; an empty text or list sets the default again.
+
+        Raises:
+            NotFound, InvalidArguments, LimitsExceeded, NotApplied: as above.
+            NotSupported: a session of a policy file is changed in its file.
+        """
+
+    async def connect_session(self, name: str, *, active: bool) -> None:
+        """Make a session active or inactive, which sticks, and wait until the kernel has it.
+
+        Args:
+            name: the session.
+            active: whether its traffic is routed.
+        """
+
+    async def destroy_session(self, name: str) -> None:
+        """End a session and wait until nothing of it is in the kernel.
+
+        Args:
+            name: the session.
+
+        Raises:
+            NotFound: no such session.
+            NotSupported: a session of a policy file lives as long as its file.
+        """
+
+    def end_sessions(self, gone: Callable[[str], bool]) -> None:
+        """End the D-Bus sessions of bus connections that are gone.
+
+        Args:
+            gone: tells of a unique bus name whether its owner is gone.
         """
 
     async def refresh(self) -> None:

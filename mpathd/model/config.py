@@ -18,6 +18,8 @@ class Config:
         level: least log level that is written.
         format: "auto" (people on a terminal, JSON elsewhere), "text" or "json".
         keep: leave routes and rules in place at stop.
+        max_per_user: sessions that one user without privileges may have.
+        max_selectors: flow selectors that a session of such a user may have.
         path: the file, empty if there was none.
     """
 
@@ -27,4 +29,6 @@ class Config:
     level: str = "info"
     format: str = "auto"
     keep: bool = False
+    max_per_user: int = 32
+    max_selectors: int = 1000
     path: str = ""

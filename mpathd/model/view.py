@@ -92,6 +92,7 @@ class SessionView:
         bearer, interface, service: of the default service; empty if there is none.
         routed: identifiers of the other services that it may use.
         reason: why it has, or has not, a service.
+        active: Connect and Disconnect.
         settings: what it was asked to be.
     """
 
@@ -104,6 +105,7 @@ class SessionView:
     service: str
     routed: tuple[str, ...]
     reason: str
+    active: bool
     settings: SessionSettings
 
 

@@ -136,6 +136,8 @@ KEYS = (
     Key("sources", "static", _static, "gateways that nobody else knows"),
     Key("dbus", "group", _text, "group whose members may change settings"),
     Key("dbus", "address", _text, "D-Bus address instead of the system bus"),
+    Key("sessions", "max_per_user", _between(0, 10000), "sessions that one user without privileges may have"),
+    Key("sessions", "max_selectors", _between(1, 1000000), "flow selectors that a session of such a user may have"),
     Key("log", "level", _among("debug", "info", "warning", "error"), "least level that is written"),
     Key("log", "format", _among("auto", "text", "json"), "auto: people on a terminal, JSON elsewhere"),
     Key("stop", "keep", _boolean, "leave routes and rules in place at stop"),
@@ -221,6 +223,6 @@ def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
         **section("uplinks"),  # type: ignore[arg-type]
         **sources,  # type: ignore[arg-type]
     )
-    rest = {**section("dbus"), **section("log"), **section("stop")}
+    rest = {**section("dbus"), **section("sessions"), **section("log"), **section("stop")}
     known = {field.name for field in fields(Config)}
     return replace(Config(policy=policy, path=path), **{k: v for k, v in rest.items() if k in known})  # type: ignore[arg-type]

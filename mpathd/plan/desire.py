@@ -158,6 +158,7 @@ def _session(choice: Choice, numbers: Numbers) -> SessionView:
         service=best.id if best else "",
         routed=tuple(member.id for member in choice.members),
         reason="; ".join(filter(None, (lacks, *reasons))) or "all services serve it",
+        active=choice.session.active,
         settings=choice.session.settings,
     )
 

@@ -20,7 +20,11 @@ def foreign(mark: int, rules: Iterable[Rule]) -> bool:
 
 
 def number(
-    wanted: Iterable[SessionSettings], kept: Mapping[str, int], rules: Iterable[Rule], numbers: Numbers
+    wanted: Iterable[SessionSettings],
+    kept: Mapping[str, int],
+    rules: Iterable[Rule],
+    numbers: Numbers,
+    asleep: frozenset[str] = frozenset(),
 ) -> tuple[Session, ...]:
     """Give each session its number: the one it had, else the lowest that is free.
 
@@ -29,6 +33,7 @@ def number(
         kept: name to number from before.
         rules: rules that are not ours.
         numbers: marks.
+        asleep: names of those that are not active.
     """
     strangers = tuple(rules)
     sessions = tuple(wanted)
@@ -44,5 +49,5 @@ def number(
         taken.add(own)
         if own > SESSIONS or numbers.mark(own) & ~numbers.mark_mask:
             break  # no mark is left; desire() shows who has none
-        out.append(Session(settings, own))
+        out.append(Session(settings, own, active=settings.name not in asleep))
     return tuple(sorted(out, key=lambda session: session.number))

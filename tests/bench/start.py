@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 from labkit import Lab, uplinks
 from labkit.agent import Agent, Bus
 
+from .peers import connman, networkmanager
+from .peers.fetch import Unavailable, environment, program, unpacked
 from .stats import cells, number, ratio, summary, table
 
 NAME = "start"
@@ -19,15 +21,39 @@ UPLINKS, TIMES = 8, 20
 BARE = ("python -c pass", "python -c 'import asyncio'")
 
 
-def took(argv: list[str]) -> float:
+def took(argv: list[str], *, check: bool = True) -> float:
     """Milliseconds of a command from fork to exit.
 
     Args:
-        argv: the command; it has to succeed.
+        argv: the command.
+        check: it has to succeed.
     """
     start = time.perf_counter()
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(argv, check=check, stdout=subprocess.DEVNULL, stderr=None if check else subprocess.DEVNULL)
     return (time.perf_counter() - start) * 1000
+
+
+def clients(env: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Command lines of other programs' clients, which find nobody on the bus; and why one is absent.
+
+    Args:
+        env: `env` with the bus.
+    """
+    found: dict[str, list[str]] = {}
+    absent = []
+    for name, packages, path, words in (
+        ("connman", connman.PACKAGES, "usr/bin/connmanctl", ["services"]),
+        ("networkmanager", networkmanager.PACKAGES, "usr/bin/nmcli", ["device"]),
+    ):
+        try:
+            folder = unpacked(name, packages)
+            argv = [str(program(folder, path)), *words]
+        except Unavailable as error:
+            absent.append(f"{Path(path).name} was not run: {error}")
+            continue
+        settings = [f"{key}={value}" for key, value in environment(folder).items()]
+        found[f"{Path(path).name} {words[0]} (no daemon)"] = [*env, *settings, *argv]
+    return found, absent
 
 
 def memory(pid: int | str) -> tuple[float, float]:
@@ -64,6 +90,8 @@ def run() -> None:
             BARE[0]: [*net, sys.executable, "-c", "pass"],
             BARE[1]: [*net, sys.executable, "-c", "import asyncio"],
         }
+        others, absent = clients(ctl)
+        times |= {name: [] for name in others}
         with agent:
             for argv in commands.values():  # everything is compiled and in the page cache
                 took(argv)
@@ -75,6 +103,8 @@ def run() -> None:
             times["mpathd to READY=1"].append((time.perf_counter() - start) * 1000)
             for name, argv in commands.items():
                 times[name].append(took(argv))
+            for name, argv in others.items():
+                times[name].append(took(argv, check=False))
             sizes.append(memory(agent.pid))
             agent.stop()
     base = median(times[BARE[0]])
@@ -82,6 +112,8 @@ def run() -> None:
     print(f"{NAME}: {UPLINKS} uplinks, processes from cold, page cache warm; milliseconds")
     rows = [[name, *cells(summary(of)), ratio(median(of), base), bars.get(name, "")] for name, of in times.items()]
     print(table(["", "n", "median", "p90", "p99", "max", "of bare", "bar"], rows))
+    for line in absent:
+        print(line)
     print("\nmemory after the first clients, MB (1,000,000 bytes)")
     bare = bare_memory()
     mine = tuple(median(size[at] for size in sizes) for at in (0, 1))

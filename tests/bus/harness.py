@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from mpathd.bus.native import native_face
-from mpathd.model.agent import Edit, Pass, Status
+from mpathd.model.agent import Edit, Pass, SessionWish, Status
 from mpathd.model.errors import NotFound, Refusal
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Rule, Step, Verb
@@ -127,6 +127,7 @@ class FakeAgent:
         self.view = View(services or (CABLE, SECOND, TUNNEL))
         self.defaults = ServiceSettings()
         self.number = 0
+        self.asked: list[tuple[str, str, object]] = []
         self.refreshed = 0
         self.reloaded = 0
         self.refused: tuple[Refusal, ...] = ()
@@ -177,6 +178,26 @@ class FakeAgent:
             ),
             reason=f"setting {', '.join(edit.values)}",
         )
+
+    async def create_session(self, wish: SessionWish) -> None:
+        """Take a session."""
+        self.asked.append(("create", wish.name, wish))
+
+    async def change_session(self, name: str, values: Mapping[str, object]) -> None:
+        """Take a change of a session."""
+        self.asked.append(("change", name, values))
+
+    async def connect_session(self, name: str, *, active: bool) -> None:
+        """Take a session's Connect or Disconnect."""
+        self.asked.append(("connect", name, active))
+
+    async def destroy_session(self, name: str) -> None:
+        """Take the end of a session."""
+        self.asked.append(("destroy", name, None))
+
+    def end_sessions(self, gone: Callable[[str], bool]) -> None:
+        """Take the news of owners that are gone."""
+        self.asked.append(("end", "", gone))
 
     async def refresh(self) -> None:
         """Count."""

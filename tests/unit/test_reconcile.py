@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from fake import FakeKernel
+from mpathd.agent import LiveAgent
 from mpathd.model.agent import Edit, Pass
 from mpathd.model.config import Config
 from mpathd.model.errors import ConfigError, NotApplied, NotFound
@@ -20,7 +21,6 @@ from mpathd.model.words import Address, Family, Prefix
 from mpathd.model.world import Link, LinkAddress, World
 from mpathd.plan.tables import gateways_of_main
 from mpathd.ports import Setup
-from mpathd.reconcile import Reconciler
 from mpathd.sources.main import Main
 
 ID = "ethernet_020000000002_cable"
@@ -53,11 +53,11 @@ def _setup(*, on: bool = True) -> Setup:
     return Setup(Config(policy), (Main(gateways_of_main),))
 
 
-def _loop(kernel: FakeKernel, *, on: bool = True, memory: Memory | None = None) -> Reconciler:
-    return Reconciler(kernel, memory or Memory(), Stored(), _setup(on=on), lambda: _setup(on=on))
+def _loop(kernel: FakeKernel, *, on: bool = True, memory: Memory | None = None) -> LiveAgent:
+    return LiveAgent(kernel, memory or Memory(), Stored(), _setup(on=on), lambda: _setup(on=on))
 
 
-def _run(work: Callable[[Reconciler], Awaitable[None]], loop: Callable[[], Reconciler]) -> None:
+def _run(work: Callable[[LiveAgent], Awaitable[None]], loop: Callable[[], LiveAgent]) -> None:
     async def main() -> None:
         made = loop()
         task = asyncio.create_task(made.run())
@@ -85,7 +85,7 @@ def test_a_second_pass_writes_nothing() -> None:
 def test_a_setting_is_saved_and_in_the_kernel_before_the_answer() -> None:
     kernel, memory = FakeKernel(_world()), Memory()
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         loop.pass_()
         await loop.change(Edit({"multipath_routing": True}, ID))
 
@@ -102,7 +102,7 @@ def test_what_the_kernel_refuses_is_told_in_ip_words_and_tried_again() -> None:
         errno.ENETUNREACH if isinstance(step.what, Route) and step.what.is_default and step.verb is Verb.ADD else 0
     )
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         loop.pass_()
         with pytest.raises(NotApplied, match=r"route add default via 10.0.2.1 dev eth2 table 257 .*unreachable"):
             await loop.change(Edit({"multipath_routing": True}, ID))
@@ -123,7 +123,7 @@ def test_what_the_kernel_refuses_is_told_in_ip_words_and_tried_again() -> None:
 def test_an_unknown_service_changes_nothing() -> None:
     kernel, memory = FakeKernel(_world()), Memory()
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         loop.pass_()
         with pytest.raises(NotFound, match="eth9"):
             await loop.change(Edit({"multipath_routing": True}, "eth9"))
@@ -167,7 +167,7 @@ def test_a_flapping_link_is_no_fight() -> None:
 def test_passes_are_news_only_when_something_is_new() -> None:
     kernel = FakeKernel(_world())
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         loop.pass_()
         heard: list[Pass] = []
 
@@ -197,7 +197,7 @@ def test_a_bad_reload_keeps_the_old_configuration_and_says_so() -> None:
             raise ConfigError("/etc/mpathd/mpathd.conf:3: no key 'x'", "keys: y")
         return _setup(on=False)
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         nonlocal bad
         loop.pass_()
         with pytest.raises(ConfigError):
@@ -210,13 +210,13 @@ def test_a_bad_reload_keeps_the_old_configuration_and_says_so() -> None:
         assert loop.view.findings == ()
         assert kernel.world.have == KernelState()
 
-    _run(work, lambda: Reconciler(kernel, Memory(), Stored(), _setup(), load))
+    _run(work, lambda: LiveAgent(kernel, Memory(), Stored(), _setup(), load))
 
 
 def test_pokes_in_a_flood_are_gathered() -> None:
     kernel = FakeKernel(_world())
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         loop.pass_()
         before = kernel.looks
         for _ in range(2000):
@@ -243,7 +243,7 @@ def test_release_is_the_same_road() -> None:
 def test_an_expiring_route_wakes_the_loop() -> None:
     kernel = FakeKernel(replace(_world(), next_expiry=0.02))
 
-    async def work(loop: Reconciler) -> None:
+    async def work(loop: LiveAgent) -> None:
         loop.poke("start")
         while kernel.looks < 3:
             await kernel.looked.wait()

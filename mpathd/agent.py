@@ -1,0 +1,180 @@
+"""The agent as its doors use it: what is asked of it, and when it answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from time import monotonic
+
+from . import __version__
+from .model.agent import Edit, Pass, SessionWish, Status
+from .model.errors import ConfigError, NotApplied, NotFound, NotSupported
+from .model.packet import Connections, Load
+from .model.policy import ServiceSettings
+from .model.routing import Step
+from .model.view import Finding
+from .model.words import Severity
+from .plan.settings import check, defaults, edited
+from .ports import Bookkeeping
+from .reconcile import Loop
+
+
+class LiveAgent(Loop):
+    """The loop, with everything that doors may ask of it."""
+
+    @property
+    def defaults(self) -> ServiceSettings:
+        """The settings of a service that has none of its own stored."""
+        return defaults(self.policy)
+
+    @property
+    def status(self) -> Status:
+        """How the agent is."""
+        return Status(
+            passes=self._number,
+            settled=not self._refused and not self._reasons and self._contest.next_settle is None,
+            age=monotonic() - self._last,
+            routes=len(self._have.routes),
+            rules=len(self._have.rules),
+            refused=tuple(refusal for _, refusal in self._refused),
+            version=__version__,
+            pid=os.getpid(),
+            config=self.config.path,
+        )
+
+    async def change(self, edit: Edit) -> None:
+        """Save other settings and wait until the kernel has them.
+
+        Args:
+            edit: the wish.
+
+        Raises:
+            NotFound: no such service.
+            InvalidArguments: a value does not fit; nothing was saved.
+            NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+        values = check(edit.values)
+        services = {service.id: service for service in self._view.services}
+        if edit.service is not None and edit.service not in services:
+            raise NotFound(f"no service called '{edit.service}'", f"services here: {', '.join(services) or 'none'}")
+        stored = edited(self._stored, replace(edit, values=values))
+        self._memory.save(stored)
+        self._stored = stored
+        self._policy = replace(self._policy, stored=stored)
+        service = services.get(edit.service or "")
+        done = await self._passed(f"setting {', '.join(values)} of {service.interface if service else 'all'}")
+        tables = {service.table} if service else {s.table for s in services.values()}
+        sources = {f"{a.address}/" for s in services.values() if s.table in tables for a in s.addresses}
+        self._judge(
+            done,
+            lambda step: (
+                getattr(step.what, "table", None) in tables
+                or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
+            ),
+        )
+
+    def _judge(self, done: Pass, concerns: Callable[[Step], bool]) -> None:
+        """Tell who asked what the kernel refused of it."""
+        refused = [refusal for step, refusal in self._refused if concerns(step)]
+        if refused:
+            count, lines = len(refused), "\n  ".join(str(refusal) for refusal in refused[:5])
+            of = len(done.steps) + count
+            raise NotApplied(f"saved, but the kernel refused {count} of {of} steps; mpathd will retry\n  {lines}")
+
+    async def create_session(self, wish: SessionWish) -> None:
+        """Make a session and wait until the kernel has it.
+
+        Args:
+            wish: what it is to be.
+
+        Raises:
+            MpathError: it does not fit, or the name is taken, or there are too many; nothing was made.
+            NotApplied: it is made, but the kernel refused; the text lists the refused commands.
+        """
+        self._book_of_sessions().create(wish)
+        await self._obeyed(wish.name, f"session {wish.name} is new")
+
+    async def change_session(self, name: str, values: Mapping[str, object]) -> None:
+        """Change settings of a session, all or none, and wait until the kernel has them.
+
+        Args:
+            name: the session.
+            values: field to value; an empty one sets the default again.
+        """
+        self._book_of_sessions().change(name, values)
+        await self._obeyed(name, f"session {name} is changed")
+
+    async def connect_session(self, name: str, *, active: bool) -> None:
+        """Make a session active or inactive, and wait until the kernel has it.
+
+        Args:
+            name: the session.
+            active: whether its traffic is routed.
+        """
+        self._book_of_sessions().connect(name, active=active)
+        await self._obeyed(name, f"session {name} is {'connected' if active else 'disconnected'}")
+
+    async def destroy_session(self, name: str) -> None:
+        """End a session and wait until nothing of it is in the kernel.
+
+        Args:
+            name: the session.
+        """
+        self._book_of_sessions().destroy(name)
+        await self._obeyed(name, f"session {name} has ended")
+
+    def end_sessions(self, gone: Callable[[str], bool]) -> None:
+        """End the D-Bus sessions of bus connections that are gone; the next pass takes them out of the kernel.
+
+        Args:
+            gone: tells of a unique bus name whether its owner is gone.
+        """
+        if self._book is not None and self._book.end(gone):
+            self.sessions_asked()
+            self.poke("client gone")
+
+    def _book_of_sessions(self) -> Bookkeeping:
+        if self._book is None:
+            raise NotSupported("this agent keeps no sessions", "start mpathd with a state folder")
+        return self._book
+
+    async def _obeyed(self, name: str, reason: str) -> None:
+        mark = next((s.mark for s in self._view.sessions if s.name == name), 0)
+        self.sessions_asked()
+        done = await self._passed(reason)
+        mark = next((s.mark for s in self._view.sessions if s.name == name), mark)
+        concerns = (Load, Connections)
+        self._judge(
+            done,
+            lambda step: (
+                isinstance(step.what, concerns)
+                or mark in {getattr(step.what, "table", None), getattr(step.what, "mark", None)}
+            ),
+        )
+
+    async def refresh(self) -> None:
+        """Look again, also at what has no kernel events, and wait for that pass."""
+        await self._passed("status")
+
+    async def reload(self) -> None:
+        """Read the configuration again and wait for the pass that obeys it.
+
+        Raises:
+            ConfigError: it cannot be used; the old one stays in force.
+        """
+        try:
+            fresh = self._load()
+            if fresh.config.policy.numbers.protocol != self.policy.numbers.protocol:
+                raise ConfigError("[numbers] protocol cannot change while mpathd runs", "restart mpathd without --keep")
+        except ConfigError as error:
+            cure = f"{error.hint}; then: systemctl reload mpathd" if error.hint else "then: systemctl reload mpathd"
+            self._reload_trouble = (Finding("config", Severity.HIGH, f"{error.text}; the old one is in force", cure),)
+            self.poke("reload")
+            raise
+        self._reload_trouble = ()
+        self._setup = fresh
+        self._policy = replace(fresh.config.policy, stored=self._stored)
+        self._obey(fresh)
+        self.read_policies()
+        await self._passed("reload")

@@ -1,0 +1,183 @@
+"""Sessions that are asked for at run time: checks, limits, and their form on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..model.agent import SessionWish
+from ..model.errors import AlreadyExists, ConfigError, InvalidArguments, LimitsExceeded, MpathError
+from ..model.session import Origin, SessionSettings
+from ..model.sessionsettings import SESSION_SETTINGS
+from .config import Unfit
+from .policyfile import NAME, Names, keys
+
+EMPTY: tuple[object, ...] = ("", [], ())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one unprivileged user may ask for.
+
+    Args:
+        sessions: sessions of one user.
+        selectors: selectors of one session.
+    """
+
+    sessions: int = 32
+    selectors: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """A session that was asked for at run time.
+
+    Args:
+        settings: what it is to be.
+        user: who asked.
+        active: Connect and Disconnect.
+    """
+
+    settings: SessionSettings
+    user: int
+    active: bool = True
+
+
+def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
+    """Check values by field; an empty one stands for the default.
+
+    Args:
+        given: field of SESSION_SETTINGS to value as it came.
+        names: who knows users and groups.
+
+    Raises:
+        InvalidArguments: one of them does not fit; the text says which, what was expected, an example.
+    """
+    known = keys(names)
+    rows = {row.field: row for row in SESSION_SETTINGS}
+    defaults = SessionSettings("", Origin.NAMED, "")
+    out: dict[str, object] = {}
+    for field, value in given.items():
+        row = rows.get(field)
+        if row is None:
+            raise InvalidArguments(f"no session setting '{field}'", f"settings: {', '.join(rows)}")
+        if field == "services":
+            out[field] = _services(value)
+        elif value in EMPTY or value == [""]:
+            out[field] = getattr(defaults, field)
+        else:
+            try:
+                out[field] = known[row.key][1](list(value) if isinstance(value, tuple) else value)
+            except (Unfit, MpathError) as error:
+                raise InvalidArguments(f"{row.property} = {value!r} does not fit", str(error)) from None
+    return out
+
+
+def _services(value: object) -> tuple[str, ...] | None:
+    """By hand: kept as given, an empty list means none, "*" lets mpathd choose again (CONTRACT 4)."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise InvalidArguments(f"MultipathRoutedServices = {value!r} does not fit", "expected a list of service ids")
+    return None if "*" in value else tuple(item for item in value if item)
+
+
+def settings_of(wish: SessionWish, names: Names) -> SessionSettings:
+    """Give the settings that a wish asks for.
+
+    Args:
+        wish: the wish.
+        names: who knows users and groups.
+
+    Raises:
+        InvalidArguments: a value or the name does not fit.
+    """
+    if not NAME.fullmatch(wish.name.removeprefix("/")) and wish.origin is Origin.NAMED:
+        raise InvalidArguments(f"'{wish.name}' is no session name", "expected letters, digits, _ . and -, at most 64")
+    only = None if wish.trusted else wish.user
+    made = SessionSettings(wish.name, wish.origin, wish.owner, only_user=only)
+    return replace(made, **values(wish.values, names))  # type: ignore[arg-type]
+
+
+def admitted(wish: Wished, there: Iterable[Wished], policy: Iterable[SessionSettings], limits: Limits) -> None:
+    """Check that a session may come in beside those that are there.
+
+    Args:
+        wish: the new one, or a changed one.
+        there: those of run time, without it.
+        policy: those of policy files.
+        limits: for users without privileges.
+
+    Raises:
+        AlreadyExists: the name is taken.
+        LimitsExceeded: too many.
+    """
+    others = tuple(there)
+    for other in (*(o.settings for o in others), *policy):
+        if other.name == wish.settings.name:
+            raise AlreadyExists(
+                f"session '{other.name}' is there already, of {other.owner} ({other.origin.value}); "
+                f"{wish.settings.owner} asks for it too",
+                "choose another name, or destroy the other one",
+            )
+    if wish.settings.only_user is None:
+        return
+    count = sum(1 for other in others if other.user == wish.user)
+    if count >= limits.sessions:
+        text = f"user {wish.user} has {count} sessions"
+        raise LimitsExceeded(text, f"[sessions] max_per_user is {limits.sessions}")
+    if len(wish.settings.selectors) > limits.selectors:
+        text = f"{len(wish.settings.selectors)} flow selectors in one session"
+        raise LimitsExceeded(text, f"[sessions] max_selectors is {limits.selectors}")
+
+
+def dump(wished: Iterable[Wished]) -> str:
+    """Write sessions as JSON.
+
+    Args:
+        wished: the sessions.
+    """
+    out = []
+    for item in wished:
+        settings = item.settings
+        given = {row.field: _plain(getattr(settings, row.field)) for row in SESSION_SETTINGS}
+        if settings.services is None:
+            given["services"] = ["*"]
+        head = {"name": settings.name, "origin": settings.origin.value, "owner": settings.owner, "user": item.user}
+        out.append({**head, "active": item.active, "trusted": settings.only_user is None, "settings": given})
+    return json.dumps({"version": 1, "sessions": out}, indent=1, sort_keys=True) + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [item if isinstance(item, int) else str(item) for item in value]
+    return value if isinstance(value, int) or value is None else str(value)
+
+
+def load(text: str, names: Names) -> tuple[Wished, ...]:
+    """Read sessions.
+
+    Args:
+        text: what dump() wrote.
+        names: who knows users and groups.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        data = json.loads(text)
+        if data["version"] != 1:
+            raise ConfigError(f"version {data['version']!r} is not known", "expected 1")
+        return tuple(_wished(item, names) for item in data["sessions"])
+    except MpathError as error:
+        raise ConfigError(error.text, error.hint) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"not stored sessions: {error!r}", 'expected {"version": 1, ...}') from None
+
+
+def _wished(item: Mapping[str, object], names: Names) -> Wished:
+    given, user = item["settings"], item["user"]
+    if not isinstance(given, dict) or not isinstance(user, int):
+        raise TypeError(item)
+    origin, owner = Origin(str(item["origin"])), str(item["owner"])
+    wish = SessionWish(str(item["name"]), origin, owner, user, bool(item["trusted"]), given)
+    return Wished(settings_of(wish, names), user, bool(item["active"]))
