@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,7 @@ def main(names: list[str]) -> int:
     if wrong := [name for name in names if name not in BENCHES]:
         print(f"bench: no benchmark called {wrong[0]!r}; there are: {' '.join(BENCHES)}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # labs and daemons are taken down on the way out
     sys.path[:0] = [str(ROOT), str(ROOT / "netns-lab")]
     for name in names or BENCHES:
         import_module(f"{__package__}.{name}").run()
