@@ -154,7 +154,7 @@ def dry_run(loop: LiveAgent) -> int:
         print(f"# {service.letters} {service.id} ({service.interface}): {service.because}")
     for finding in wanted.view.findings:
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
-    for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules):
+    for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules, world.foreign):
         print(step.what.text if isinstance(step.what, Load) else step)
     sys.stdout.flush()
     return DONE

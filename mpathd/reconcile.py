@@ -156,7 +156,7 @@ class Loop:
         desired = desire(world, policy)
         have = self.known(world, desired.kernel)
         turns = turned(desired.kernel.packets, have.packets, policy.numbers)
-        due = (*diff(desired.kernel, have, world.rules), *turns)
+        due = (*diff(desired.kernel, have, world.rules, world.foreign), *turns)
         steps, later = self._contest.judge(due, self._wanted, start)
         done, refused, held = self._write(steps, have)
         self._refused = refused

@@ -27,7 +27,7 @@ class Store:
             mend: put a file that cannot be read as settings aside, as `settings.json.bad`, so that it is not lost.
         """
         try:
-            text = self._path.read_text()
+            text = self._path.read_text(errors="replace")
         except FileNotFoundError:
             return Stored(), ""
         except OSError as error:

@@ -109,7 +109,7 @@ class FakeKernel:
                 if route.key not in there:
                     return errno.ESRCH
                 del there[route.key]
-            case Verb.ADD | Verb.REPLACE:
+            case Verb.ADD | Verb.REPLACE | Verb.APPEND:
                 if number := self._reachable(route):
                     return number
                 if step.verb is Verb.ADD and route.key in there:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-ROOT = Path("/proc/sys")
+ROOT = "/proc/sys"
 
 
 def read(name: str) -> str:
     """Give a sysctl's value, empty if this kernel has none of that name.
 
     Args:
-        name: with dots; the interface part of a name may hold a dot itself as "/", as sysctl(8) has it.
+        name: with dots.
     """
-    try:
-        return (ROOT / name.replace(".", "/")).read_text().strip()
+    try:  # read in every pass: three system calls, where read_text() makes seven
+        file = os.open(f"{ROOT}/{name.replace('.', '/')}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(file, 4096).decode().strip()
+    finally:
+        os.close(file)
 
 
 def number(name: str) -> int:

@@ -9,6 +9,47 @@ from .numbers import MAIN, METRIC6
 from .packet import Connections, Load, Ruleset
 from .words import Address, Family, Prefix
 
+# RTA_METRICS (include/uapi/linux/rtnetlink.h, RTAX_*) in the words of `ip route`; numbers without a unit are raw there.
+METRICS = {
+    2: "mtu", 3: "window", 4: "rtt", 5: "rttvar", 6: "ssthresh", 7: "cwnd", 8: "advmss", 9: "reordering",
+    10: "hoplimit", 11: "initcwnd", 12: "features", 13: "rto_min", 14: "initrwnd", 15: "quickack", 16: "congctl",
+    17: "fastopen_no_cookie",
+}  # fmt: skip
+LOCK, RTO_MIN = 1, 13
+UNLOCKABLE = {10, 11, 12, 14, 15, 17}  # words that take no "lock"
+
+
+def metric_words(raw: bytes) -> str:
+    """Give a route's metrics in the words of `ip route`.
+
+    Args:
+        raw: RTA_METRICS.
+    """
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 4 <= len(raw):
+        length, kind = int.from_bytes(raw[at : at + 2], "little"), int.from_bytes(raw[at + 2 : at + 4], "little")
+        if length < 4:
+            break
+        found[kind] = raw[at + 4 : at + length]
+        at += (length + 3) & ~3
+    locks = int.from_bytes(found.pop(LOCK, b"\0"), "little")
+    out = ""
+    for kind, value in sorted(found.items()):
+        number = int.from_bytes(value, "little")
+        match kind:
+            case 12:
+                text = "ecn" if number & 1 else str(number)
+            case 13:
+                text = f"{number}ms"  # ip locks it by itself
+            case 16:
+                text = value.rstrip(b"\0").decode(errors="replace")
+            case _:
+                text = str(number)
+        lock = "lock " if locks >> kind & 1 and kind not in UNLOCKABLE | {RTO_MIN} else ""
+        out += f" {METRICS.get(kind, f'metric-{kind}')} {lock}{text}"
+    return out
+
 
 class Action(Enum):
     """What a rule does with what it matches (include/uapi/linux/fib_rules.h)."""
@@ -131,7 +172,7 @@ class Route:
         out = "throw " if self.throw else ""
         out += "default" if self.is_default else self.destination
         if self.tos:
-            out += f" tos {self.tos}"
+            out += f" tos {self.tos:#x}"
         if len(self.hops) == 1:
             out += f" {self.hops[0].words(self.family)}"
         if self.table != MAIN:
@@ -143,6 +184,7 @@ class Route:
             out += f" src {self.source}"
         if self.metric and (self.family is Family.INET or self.metric != METRIC6):
             out += f" metric {self.metric}"
+        out += metric_words(self.metrics)
         if self.preference:
             out += f" pref {'high' if self.preference == 1 else 'low'}"
         if len(self.hops) > 1:
@@ -227,6 +269,7 @@ class Verb(Enum):
 
     ADD = "add"
     REPLACE = "replace"
+    APPEND = "append"  # beside a route of others with the same key, which a replace would take for ours
     DELETE = "del"
 
 

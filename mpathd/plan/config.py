@@ -176,6 +176,8 @@ def read(text: str, path: str) -> dict[str, object]:
         place = Place(int(found[2]), int(found[3])) if found else Place()
         words = found[1] if found else str(error)
         raise wrong(path, place, words, "the file is TOML: [section], then key = value") from None
+    except RecursionError:
+        raise wrong(path, Place(), "brackets nest too deep", "the file is TOML: [section], then key = value") from None
 
 
 def parse(text: str, path: str) -> Config:

@@ -71,7 +71,7 @@ def _verdict(member: Member, family: Family, world: World, policy: Policy, by: B
             return Verdict(routed=False, because=because)
     if by is not None and _borrowed(member, family, by) and not policy.allow_borrowed:
         return Verdict(routed=False, because=f"{by.device} sends main's default traffic with its address")
-    if any(member.uplink(f) for f in Family):
+    if any(member.will_be_uplink(f) for f in Family):
         way = next((g for g in member.gateways if g.family is family), None)
         if way is not None:
             return Verdict(routed=True, because=f"gateway {way.address or 'on the link'} ({way.source})")
@@ -85,9 +85,7 @@ def _verdict(member: Member, family: Family, world: World, policy: Policy, by: B
         return Verdict(routed=True, because=f"{why}: its traffic hears unreachable")
     if not member.link.carrier:
         return Verdict(routed=False, because="no carrier")
-    if not any(g.family is family for g in member.gateways):
-        return Verdict(routed=False, because=f"no gateway known (asked: {', '.join(policy.source_order)})")
-    return Verdict(routed=False, because="its address is still being checked")
+    return Verdict(routed=False, because=f"no gateway known (asked: {', '.join(policy.source_order)})")
 
 
 def _borrowed(member: Member, family: Family, by: Borrowing | None) -> bool:

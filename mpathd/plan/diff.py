@@ -60,7 +60,9 @@ def _order(step: Step) -> tuple[object, ...]:
     return (due, what.family, what.source or "", what.mark, priority, what.table)
 
 
-def diff(want: KernelState, have: KernelState, foreign: Iterable[Rule] = ()) -> tuple[Step, ...]:
+def diff(
+    want: KernelState, have: KernelState, foreign: Iterable[Rule] = (), strangers: Iterable[Route] = ()
+) -> tuple[Step, ...]:
     """Give the writes that turn what is into what should be.
 
     Args:
@@ -68,14 +70,17 @@ def diff(want: KernelState, have: KernelState, foreign: Iterable[Rule] = ()) -> 
         have: what is ours.
         foreign: rules of others; one that equals ours in all but its protocol serves as ours (the kernel would
             refuse a second one).
+        strangers: routes of others in tables that may be ours: a replace would take one with our key for ours.
     """
     steps: list[Step] = []
     if want.routes != have.routes:
         there = {route.key: route for route in have.routes}
-        keys = {route.key for route in want.routes}
+        crowded = {route.key for route in strangers}
+        replaced = {route.key for route in want.routes} - crowded
         for route in want.routes - have.routes:
-            steps.append(Step(Verb.REPLACE if route.key in there else Verb.ADD, route))
-        steps.extend(Step(Verb.DELETE, route) for route in have.routes - want.routes if route.key not in keys)
+            changed = Verb.APPEND if route.key in crowded else Verb.REPLACE
+            steps.append(Step(changed if route.key in there else Verb.ADD, route))
+        steps.extend(Step(Verb.DELETE, route) for route in have.routes - want.routes if route.key not in replaced)
     if want.rules != have.rules:
         theirs = frozenset(foreign)
         steps.extend(Step(Verb.ADD, rule) for rule in want.rules - have.rules if rule not in theirs)

@@ -162,6 +162,16 @@ def _covers(prefixes: list[Prefix], family: Family) -> bool:
     return any(str(merged) in whole for merged in cidr_merge(list(prefixes)))
 
 
+def _walled(scene: Scene) -> Iterator[Finding]:
+    """An error route of others in a service's table."""
+    tables = {m.table: m for m, s in zip(scene.members, scene.services, strict=True) if s.routed}
+    for family, table in scene.world.walls:
+        if (member := tables.get(table)) is not None:
+            show = f"ip {family.option} route show table {table}"
+            text = f"table {table} of {member.link.name} has an error route of another program as default: its traffic "
+            yield Finding("table-taken", Severity.HIGH, f"{text}may hear that", f"see: {show}; take it away")
+
+
 def _dead_end(scene: Scene) -> Iterator[Finding]:
     """An error route is not suppressed: where main's best default is one, no table behind main is ever asked."""
     for family, metric in scene.world.dead_ends.items():
@@ -203,6 +213,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _long_split,
     _taken,
     _dead_end,
+    _walled,
 )
 
 

@@ -66,11 +66,16 @@ class Member:
         Args:
             family: the family.
         """
-        return (
-            self.link.carrier
-            and any(not a.tentative for a in self.addresses(family))
-            and (self.link.point_to_point or any(g.family is family for g in self.gateways))
-        )
+        return self.will_be_uplink(family) and any(not a.tentative for a in self.addresses(family))
+
+    def will_be_uplink(self, family: Family) -> bool:
+        """Tell the same, or that only the check for duplicates stands in the way: rules are there when it is over.
+
+        Args:
+            family: the family.
+        """
+        way = self.link.point_to_point or any(g.family is family for g in self.gateways)
+        return self.link.carrier and way and bool(self.addresses(family))
 
 
 def matches(link: Link, service: str, pattern: str) -> bool:

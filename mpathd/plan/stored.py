@@ -36,7 +36,9 @@ def load(text: str) -> Stored:
             raise ConfigError(f"version {data['version']!r} is not known", f"expected {VERSION}")
         services = {str(name): check(values) for name, values in data["services"].items()}
         return Stored(check(data["defaults"]), services)
-    except MpathError:
+    except ConfigError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except MpathError as error:
+        raise ConfigError(error.text, error.hint) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"not stored settings: {error!r}", 'expected {"version": 1, ...}') from None

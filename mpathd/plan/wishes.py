@@ -170,7 +170,7 @@ def load(text: str, names: Names) -> tuple[Wished, ...]:
         return tuple(_wished(item, names) for item in data["sessions"])
     except MpathError as error:
         raise ConfigError(error.text, error.hint) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"not stored sessions: {error!r}", 'expected {"version": 1, ...}') from None
 
 

@@ -62,9 +62,13 @@ class Networkd:
             world: the links.
         """
         out: dict[int, tuple[Gateway, ...]] = {}
-        if not self._folder.is_dir():
+        try:
+            there = {path.name for path in self._folder.iterdir()}
+        except OSError:
             return out
         for link in world.links.values():
+            if str(link.index) not in there:
+                continue
             lease = dict(
                 line.split("=", 1) for line in _read(self._folder / str(link.index)).splitlines() if "=" in line
             )

@@ -30,7 +30,6 @@ SCOPE_SITE, SCOPE_LINK = 200, 253
 
 RTN_UNICAST, RTN_THROW = 1, 9
 RTN_ERRORS = {6, 7, 8}  # blackhole, unreachable, prohibit
-RTPROT_RA = 9
 TICK = 0.01  # seconds; USER_HZ is 100
 RTM_F_CLONED = 0x200
 RTNH_F_DEAD, RTNH_F_ONLINK = 0x1, 0x4
@@ -209,10 +208,7 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     expires = None
     if cache := got.get(12):  # struct rta_cacheinfo: the third is the rest of life in 1/100 s, 0 for ever
         (left,) = S32.unpack_from(cache, 8)
-        # Within a tick of its end the kernel says 0, which is also what it says of a route without end; but a router of
-        # advertisements always has one (net/ipv6/ndisc.c, ndisc_router_discovery).
-        at_end = not left and protocol == RTPROT_RA and not bits
-        expires = TICK if at_end else left * TICK if left else None
+        expires = left * TICK if left else None
     hops: tuple[Hop, ...] = ()
     throw = kind == RTN_THROW  # IPv6 shows one with device lo
     if 9 in got and not throw:

@@ -11,6 +11,7 @@ from .wire import (
     DELROUTE,
     DELRULE,
     F_ACK,
+    F_APPEND,
     F_CREATE,
     F_EXCL,
     F_REPLACE,
@@ -22,10 +23,16 @@ from .wire import (
     message,
 )
 
-FLAGS = {Verb.ADD: F_CREATE | F_EXCL, Verb.REPLACE: F_CREATE | F_REPLACE, Verb.DELETE: 0}
+FLAGS = {
+    Verb.ADD: F_CREATE | F_EXCL,
+    Verb.REPLACE: F_CREATE | F_REPLACE,
+    Verb.APPEND: F_CREATE | F_APPEND,
+    Verb.DELETE: 0,
+}
 KINDS = {
     (Route, Verb.ADD): NEWROUTE,
     (Route, Verb.REPLACE): NEWROUTE,
+    (Route, Verb.APPEND): NEWROUTE,
     (Route, Verb.DELETE): DELROUTE,
     (Rule, Verb.ADD): NEWRULE,
     (Rule, Verb.REPLACE): NEWRULE,
@@ -71,9 +78,9 @@ def route(value: Route, *, delete: bool = False) -> bytes:
     body += attribute(15, U32.pack(value.table))
     if value.metric:
         body += attribute(6, U32.pack(value.metric))
-    if value.source and not delete:
+    if value.source:
         body += attribute(7, _packed(value.family, value.source))
-    if value.metrics and not delete:
+    if value.metrics:
         body += attribute(8, value.metrics)
     if value.preference and not delete:
         body += attribute(20, bytes((value.preference,)))

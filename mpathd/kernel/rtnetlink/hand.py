@@ -50,6 +50,7 @@ class Hand:
         self._memo: dict[bytes, object] = {}
         self._fresh: dict[bytes, object] = {}
         self._names: dict[int, str] = {}
+        self._ending: set[Route] = set()  # routes that had an end at the last look
         self._nexthops: Mapping[int, tuple[Hop, ...]] | None = None
 
     @property
@@ -80,10 +81,14 @@ class Hand:
         foreign: list[Rule] = []
         strangers: list[Route] = []
         dead_ends: dict[int, int] = {}
+        walls: list[tuple[Family, int]] = []
+        ending: set[Route] = set()
         expiry: float | None = None
         for family in Family:
             for plain in self._routes(family):
-                if plain.dead_end is not None and plain.table == MAIN:
+                if plain.dead_end is not None and plain.table not in {MAIN, LOCAL}:
+                    walls.append((family, plain.table))
+                elif plain.dead_end is not None and plain.table == MAIN:
                     dead_ends[family] = min(plain.dead_end, dead_ends.get(family, plain.dead_end))
                 if plain.route is None or plain.route.table in KERNELS_OWN:
                     continue
@@ -94,16 +99,20 @@ class Hand:
                     ours.append(found.route)
                 elif found.route.table != MAIN:
                     strangers.append(found.route)
-                elif found.expires is None or found.expires > 0:  # else run out; the kernel's clean-up comes later
-                    if found.expires is not None:
-                        expiry = min(expiry or found.expires, found.expires)
+                else:
+                    left = self._left(found.route, found.expires)
+                    if left is not None and left <= 0:  # run out; the kernel's clean-up comes later
+                        continue
+                    if left is not None:
+                        ending.add(found.route)
+                        expiry = min(expiry or left, left)
                     if found.why_not:
                         uncopied.append(Uncopied(family, found.indexes, found.destination, found.why_not))
                     elif not found.route.throw:
                         main.append(found.route)
             for rule in self._rules(family):
                 (rules if rule.protocol == protocol else foreign).append(rule)
-        self._memo = self._fresh
+        self._memo, self._ending = self._fresh, ending
         return World(
             links=links,
             main=tuple(main),
@@ -112,6 +121,7 @@ class Hand:
             rules=tuple(foreign),
             foreign=tuple(strangers),
             dead_ends=dead_ends,
+            walls=tuple(walls),
             have=KernelState(frozenset(ours), frozenset(rules)),
             next_expiry=expiry,
         )
@@ -153,6 +163,10 @@ class Hand:
             link.index: replace(link, addresses=tuple(addresses[link.index])) if link.index in addresses else link
             for link in links
         }
+
+    def _left(self, route: Route, expires: float | None) -> float | None:
+        """Seconds that a route has left. Within a tick of its end the kernel says 0, as of one that has no end."""
+        return decode.TICK if expires is None and route in self._ending else expires
 
     def _routes(self, family: Family) -> list[decode.Found]:
         # One unfiltered dump costs less than one for main and one for each of our tables, in which others may be too.

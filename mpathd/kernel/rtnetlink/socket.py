@@ -68,11 +68,17 @@ class Netlink:
     def __init__(self) -> None:
         self._sock = bound()
         self._sequence = 0
+        # One buffer for all answers: recv() of so many bytes maps and unmaps memory each time (seen with strace).
+        self._buffer = bytearray(RECEIVE)
+        self._view = memoryview(self._buffer)
         self.port: int = self._sock.getsockname()[0]
 
     def close(self) -> None:
         """Give the socket back."""
         self._sock.close()
+
+    def _receive(self) -> bytes:
+        return bytes(self._view[: self._sock.recv_into(self._buffer)])
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """Ask for a whole list and return its messages' bodies.
@@ -99,7 +105,7 @@ class Netlink:
         self._sock.send(message(kind, F_DUMP, self._sequence, body))
         interrupted = False
         while True:
-            data = self._sock.recv(RECEIVE)
+            data = self._receive()
             for what, flags, sequence, _, at, end in messages(data):
                 if sequence != self._sequence:
                     continue
@@ -128,7 +134,7 @@ class Netlink:
         self._sequence += 1
         self._sock.send(message(kind, 0, self._sequence, body))
         while True:
-            data = self._sock.recv(RECEIVE)
+            data = self._receive()
             for what, _, sequence, _, at, end in messages(data):
                 if sequence == self._sequence:
                     return None if what == NLMSG_ERROR else data[at:end]
@@ -154,7 +160,7 @@ class Netlink:
         self._sock.send(joined)
         answers: dict[int, tuple[int, str]] = {}
         while len(answers) < len(requests):
-            data = self._sock.recv(RECEIVE)
+            data = self._receive()
             for what, flags, sequence, _, at, end in messages(data):
                 if what == NLMSG_ERROR and first <= sequence <= self._sequence:
                     answers[sequence] = _answer(data, flags, at, end)
