@@ -20,7 +20,7 @@ FAMILIES = (4, 6)
 SERVER = {4: SERVER4, 6: SERVER6}
 UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 TCP = (6,)
-RATE = 0.001  # seconds between two packets of a stream
+PAUSE = 0.001  # seconds between two packets of a stream
 _numbers = count(1)
 
 
@@ -159,9 +159,11 @@ class Stream:
         lab: the lab.
         host: where they are.
         sources: their addresses.
+        pause: seconds between two packets of each.
     """
 
-    def __init__(self, lab: Lab, host: str, sources: Iterable[str]) -> None:
+    def __init__(self, lab: Lab, host: str, sources: Iterable[str], *, pause: float = PAUSE) -> None:
+        self._pause = pause
         self._sockets: dict[str, socket.socket] = {}
         self._errors: dict[str, int] = {}
         self._sent: dict[str, int] = {}
@@ -221,7 +223,7 @@ class Stream:
         eventually(lambda: self._errors[source] in UNREACHABLE, what=f"{source} hears that it cannot leave")
 
     def _run(self) -> None:
-        while not self._stop.wait(RATE):
+        while not self._stop.wait(self._pause):
             for source, sock in self._sockets.items():
                 try:
                     sock.send(f"stream {source}".encode())
