@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from .accounts import NAMES
 from .model.agent import SessionWish
 from .model.errors import ConfigError, MpathError, NotFound, NotSupported
 from .model.session import Origin, SessionSettings
 from .model.view import Finding
 from .model.words import Severity
 from .plan.wishes import Limits, Wished, admitted, dump, load, settings_of, values
-from .policies import NAMES, Policies
+from .policies import Policies
 
 
 class Book:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import grp
-import pwd
 from collections.abc import Iterable
 from pathlib import Path
 
+from .accounts import NAMES
 from .model.errors import ConfigError
 from .model.session import SessionSettings
 from .model.view import Finding
 from .model.words import Severity
-from .plan.policyfile import Names, PolicyFile, parse
+from .plan.policyfile import PolicyFile, parse
 
 FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
 ENDINGS = (".toml", ".policy")
-
-
-def _user(name: str) -> int | None:
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError:
-        return None
-
-
-def _group(name: str) -> int | None:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-
-
-NAMES = Names(_user, _group)
 
 
 class Policies:

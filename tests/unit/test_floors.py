@@ -22,8 +22,9 @@ FLOORS = {
     "bus": (("model",), "the bus face sees the agent as model.agent"),
     "ctl": (("model",), "mpathctl talks D-Bus only"),
     "agent": (("model", "plan", "ports", "reconcile"), "the loop, as its doors use it"),
-    "book": (("model", "plan", "policies"), "the sessions that are asked for"),
-    "policies": (("model", "plan"), "policy files on disk"),
+    "book": (("model", "plan", "policies", "accounts"), "the sessions that are asked for"),
+    "policies": (("model", "plan", "accounts"), "policy files on disk"),
+    "accounts": (("plan",), "users and groups of the machine"),
     "runtime": ((), "numbers on disk"),
     "options": ((), "the command line"),
     "app": (
