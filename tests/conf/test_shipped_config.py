@@ -53,6 +53,8 @@ def test_each_key_reaches_the_configuration() -> None:
         ("sources", "static"): '{ eth1 = "10.1.0.1" }',
         ("dbus", "group"): '"uplinks"',
         ("dbus", "address"): '"unix:path=/run/lab/bus"',
+        ("sessions", "max_per_user"): "4",
+        ("sessions", "max_selectors"): "50",
         ("log", "level"): '"debug"',
         ("log", "format"): '"json"',
         ("stop", "keep"): "true",
