@@ -137,7 +137,7 @@ class World:
         had: rules that the last pass made true; somebody may have taken them away since.
         foreign: routes of others in tables that are neither main nor the kernel's own.
         dead_ends: by family, the lowest metric of a default of main that is an error route (unreachable, blackhole).
-        walls: families and tables, other than main, with such a route.
+        walls: such routes in other tables: family, table, and the route in the words of `ip`.
         rp_filter_all: net.ipv4.conf.all.rp_filter; the kernel takes the greater of it and the link's.
         arp_ignore_all: the same for arp_ignore.
         next_expiry: seconds until the first route of main runs out, None if none does.
@@ -154,7 +154,7 @@ class World:
     had: frozenset[Rule] = frozenset()
     foreign: tuple[Route, ...] = ()
     dead_ends: Mapping[int, int] = field(default_factory=dict)
-    walls: tuple[tuple[Family, int], ...] = ()
+    walls: tuple[tuple[Family, int, str], ...] = ()
     rp_filter_all: int = 0
     arp_ignore_all: int = 0
     next_expiry: float | None = None

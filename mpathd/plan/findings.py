@@ -165,11 +165,13 @@ def _covers(prefixes: list[Prefix], family: Family) -> bool:
 def _walled(scene: Scene) -> Iterator[Finding]:
     """An error route of others in a service's table."""
     tables = {m.table: m for m, s in zip(scene.members, scene.services, strict=True) if s.routed}
-    for family, table in scene.world.walls:
+    for family, table, words in scene.world.walls:
         if (member := tables.get(table)) is not None:
-            show = f"ip {family.option} route show table {table}"
-            text = f"table {table} of {member.link.name} has an error route of another program as default: its traffic "
-            yield Finding("table-taken", Severity.HIGH, f"{text}may hear that", f"see: {show}; take it away")
+            text = (
+                f"table {table} of {member.link.name} has an error route of another program, which its traffic may hear"
+            )
+            cure = f"ip {family.option} route del {words} table {table}"
+            yield Finding("table-taken", Severity.HIGH, f"{text}: {words}", cure)
 
 
 def _dead_end(scene: Scene) -> Iterator[Finding]:

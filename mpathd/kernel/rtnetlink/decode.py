@@ -29,7 +29,7 @@ IFA_OPTIMISTIC = 0x4
 SCOPE_SITE, SCOPE_LINK = 200, 253
 
 RTN_UNICAST, RTN_THROW = 1, 9
-RTN_ERRORS = {6, 7, 8}  # blackhole, unreachable, prohibit
+RTN_ERRORS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
 TICK = 0.01  # seconds; USER_HZ is 100
 RTM_F_CLONED = 0x200
 RTNH_F_DEAD, RTNH_F_ONLINK = 0x1, 0x4
@@ -54,7 +54,7 @@ class Found:
         expires: seconds until it runs out, None if it does not.
         indexes: links that it leaves by.
         why_not: the attribute that a copy could not keep, empty if there is none.
-        destination: its prefix.
+        destination: its prefix; of an error route, its kind too.
         table: of such an error route.
         dead_end: metric, if it is an error route that takes the place of a default.
         nexthop: id of a nexthop object that the kernel did not expand, else 0.
@@ -198,7 +198,9 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     if kind in RTN_ERRORS and bits <= SPLIT[number]:
         got = attributes(data, at + 12, end)
         metric = U32.unpack(got[6])[0] if 6 in got else 0
-        return Found(None, dead_end=metric, table=U32.unpack(got[15])[0] if 15 in got else table)
+        where = Prefix(f"{RTN_ERRORS[kind]} {'default' if not bits else f'{address(got[1])}/{bits}'}")
+        number = U32.unpack(got[15])[0] if 15 in got else table
+        return Found(None, dead_end=metric, table=number, destination=where)
     if kind not in {RTN_UNICAST, RTN_THROW} or flags & RTM_F_CLONED:
         return Found(None)
     family = Family(number)

@@ -81,13 +81,13 @@ class Hand:
         foreign: list[Rule] = []
         strangers: list[Route] = []
         dead_ends: dict[int, int] = {}
-        walls: list[tuple[Family, int]] = []
+        walls: list[tuple[Family, int, str]] = []
         ending: set[Route] = set()
         expiry: float | None = None
         for family in Family:
             for plain in self._routes(family):
                 if plain.dead_end is not None and plain.table not in {MAIN, LOCAL}:
-                    walls.append((family, plain.table))
+                    walls.append((family, plain.table, f"{plain.destination} metric {plain.dead_end}"))
                 elif plain.dead_end is not None and plain.table == MAIN:
                     dead_ends[family] = min(plain.dead_end, dead_ends.get(family, plain.dead_end))
                 if plain.route is None or plain.route.table in KERNELS_OWN:
