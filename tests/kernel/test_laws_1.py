@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import pytest
 from kernel.conftest import FAMILIES, PORT, SERVER, UNREACHABLE, Stream, Tries, fresh_name, settled, sink, strays
 from labkit import Echo, Lab, Watch
 from labkit.agent import Agent, eventually
+from trouble.outside import force
 
 ADDRESS = {4: {n: f"10.0.{n}.2" for n in (1, 2, 3)}, 6: {n: f"fd00:0:{n}::2" for n in (1, 2, 3)}}
 HOMES = {address: f"vethr{n}" for family in FAMILIES for n, address in ADDRESS[family].items()}
@@ -129,6 +131,68 @@ def test_a_link_that_is_set_down_takes_its_ipv6_traffic_with_it(lab: Lab, watch:
             settled(lab, "client", "vethc3")
             stream.goes_on(ADDRESS[6][3])
             assert stream.error(ADDRESS[6][2]) in UNREACHABLE
+
+
+def test_what_a_downed_link_left_outlives_a_restart_and_ends(lab: Lab, watch: Watch) -> None:
+    lab.sysctl("client", {"net.ipv6.conf.vethc2.keep_addr_on_down": 0})
+    mine = ADDRESS[6][2]
+    agent = Agent(lab, "client", ["--mpathrouting", "--keep"])
+    with agent, sink(lab, "server"), Stream(lab, "client", [mine, ADDRESS[6][3]]) as stream:
+        stream.goes_on(mine)
+        lab.ip("client", "link set vethc2 down")
+        settled(lab, "client", "vethc3")
+        for how in ("stop", "kill"):
+            getattr(agent, how)()
+            agent.start()
+            settled(lab, "client", "vethc3")
+            assert len(_rules(lab, mine)) == 4, how
+            stream.unreachable(mine)
+
+        # The address comes to another link: it is that link's now.
+        lab.ip("client", f"addr add {mine}/64 dev vethc3 nodad")
+        settled(lab, "client", "vethc3")
+        assert {line.split("lookup ")[1].split()[0] for line in _rules(lab, mine) if "lookup" in line} == {
+            "283",
+            "main",
+        }
+        stream.goes_on(mine)
+        watch.wait(lambda seen: any((packet.src, packet.dev) == (mine, "vethr3") for packet in seen))
+        lab.ip("client", f"addr del {mine}/64 dev vethc3")
+    watch.clear()  # what left by the link that had the address was no stray
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_storm(lab: Lab, watch: Watch, family: int) -> None:
+    # Links, gateways and further addresses come and go as fast as can be; the first addresses stay, bound sockets send.
+    seed = random.randrange(1 << 32)
+    choice = random.Random(seed)
+    with Agent(lab, "client", ["--mpathrouting"]), sink(lab, "server"), Stream(lab, "client", BOTH) as stream:
+        settled(lab, "client", "vethc3")
+        for address in BOTH:
+            stream.goes_on(address)
+        for _ in range(20):
+            lines: list[str] = []
+            for _ in range(20):
+                n = choice.randint(1, 3)
+                further = {4: f"10.0.{n}.1{choice.randint(10, 19)}/24", 6: f"fd00:0:{n}::1{choice.randint(0, 9)}/64"}
+                default = DEFAULT[family].format(n=n)
+                lines += choice.choices(
+                    (
+                        [f"addr {choice.choice(('add', 'del'))} {further[family]} dev vethc{n}"],
+                        [f"route del {default}"],
+                        [f"route replace {default} mtu {choice.randint(1300, 1500)}"],
+                        [f"link set vethc{n} {choice.choice(('up', 'down'))}"],
+                    ),
+                    (10, 5, 10, 2),
+                )[0]
+            force(lab, "client", lines, family=f"-{family}")
+        for n, address in ADDRESS[family].items():
+            lab.ip("client", f"link set vethc{n} up")
+            net = {4: f"10.0.{n}.0/24", 6: f"fd00:0:{n}::/64"}[family]
+            lab.ip("client", f"-{family} route replace {net} dev vethc{n}")
+            lab.ip("client", f"-{family} route replace {DEFAULT[family].format(n=n)}")
+            stream.goes_on(address)
+        assert strays(watch, HOMES) == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

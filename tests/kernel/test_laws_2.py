@@ -16,7 +16,10 @@ from labkit.agent import Agent, Bus, eventually
 
 # Where the unbound sockets go: the server, and many others of which only the way is looked at (for several ways of
 # equal cost the kernel chooses by the address).
-OTHERS = {4: [f"203.0.113.{n}" for n in range(1, 13)], 6: [f"2001:db8:77::{n:x}" for n in range(1, 13)]}
+OTHERS = {
+    4: ["239.9.9.9", *(f"203.0.113.{n}" for n in range(1, 13))],
+    6: ["ff1e::9", *(f"2001:db8:77::{n:x}" for n in range(1, 13))],
+}
 GATEWAY = {4: "10.0.{n}.1", 6: "fd00:0:{n}::1"}
 OWN = {4: "10.0.{n}.2", 6: "fd00:0:{n}::2"}
 NET = {4: "10.0.{n}.0/24", 6: "fd00:0:{n}::/64"}

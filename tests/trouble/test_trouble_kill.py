@@ -9,6 +9,7 @@ of a pass when the kernel then holds neither what it held before the pass nor wh
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,3 +130,28 @@ def test_killed_while_writing(labs: tuple[Lab, Lab], tmp_path: Path, capsys: pyt
     with capsys.disabled():
         print(f"\nkills: {KILLS}, between the first and the last write of a pass: {len(middle)} ({', '.join(middle)})")
     assert len(middle) >= MIDDLE
+
+
+def test_killed_while_taking_all_away(labs: tuple[Lab, Lab]) -> None:
+    lab, _ = labs
+    changes, choice = Changes(1), random.Random(1)
+    while len(lines := changes.next()) < 150:
+        pass
+    lab.batch("client", [line for line in lines if line.startswith("addr add")])
+    with Agent(lab, "client", ["--mpathrouting"]) as agent, Ear(lab, "client") as ear:
+        for _ in range(5):
+            settled(lab, "client", LAST)
+            whole = objects(lab, "client")
+            ear.heard()
+
+            agent.signal(signal.SIGTERM)
+            ear.wait(choice.randrange(1, len(whole) // 2), timeout=5.0)
+            agent.kill()
+
+            assert objects(lab, "client") < whole
+            if choice.random() < 0.5:
+                assert agent.once("--release").returncode == 0
+                assert objects(lab, "client") == frozenset()
+            agent.start()
+            settled(lab, "client", LAST)
+            assert objects(lab, "client") == whole
