@@ -8,7 +8,7 @@ from _story import PORT, SERVER, Story, across, far_side, told
 from labkit import Watch, send_udp
 from labkit.agent import eventually
 from labkit.ear import Ear
-from post import first_half
+from post import by_another_road, first_half
 
 OURS = 109  # protocol of mpathd's routes and rules, as shown above
 
@@ -26,8 +26,15 @@ def run(args: list[str]) -> int:
         story.agent.stop()
         left = story.lab.ip(story.host, "rule") + story.lab.ip(story.host, "-6 rule")
         print(left.rstrip())
-        story.holds(f"proto {OURS}" not in left, "no rule of mpathd is left")
+        story.holds(not by_another_road(story), "no rule with a source is left, asked of the kernel in another way")
         return story.end()
+
+
+def _tell(ear: Ear) -> None:
+    took, writes = ear.reaction(OURS)
+    # A busy machine wakes the listener late, and then it hears everything at once.
+    when = f"{took * 1000:.1f} ms" if took > 0.0001 else "too soon for this busy machine to tell"
+    print(f"mpathd wrote {writes} changes, the last one {when} after the kernel's first event")
 
 
 def _letters(story: Story, dev: str) -> str:
@@ -46,8 +53,7 @@ def _pull(story: Story) -> None:
     story.lab.sysctl(router, {"net.ipv6.conf.all.keep_addr_on_down": 1})
     with Ear(story.lab, story.host) as ear, Watch(story.lab, far_side(story.lab, story.host)) as watch:
         story.lab.ip(router, f"link set {far} down")
-        took, writes = ear.reaction(OURS)
-        print(f"mpathd wrote {writes} changes, the last one {took * 1000:.1f} ms after the kernel's first event")
+        _tell(ear)
         eventually(lambda: not _letters(story, dev).endswith("R"), 5, "the service is idle")
         story.show("mpathctl services")
         story.show("ip rule")
@@ -62,8 +68,7 @@ def _pull(story: Story) -> None:
         story.say("put it back")
         ear.events.clear()
         story.lab.ip(router, f"link set {far} up")
-        took, writes = ear.reaction(OURS)
-        print(f"mpathd wrote {writes} changes, the last one {took * 1000:.1f} ms after the kernel's first event")
+        _tell(ear)
         eventually(lambda: _letters(story, dev).endswith("R"), 5, "the service is ready")
         story.show("mpathctl services")
         story.show("mpathctl status")

@@ -10,8 +10,12 @@ from _story import Story, across, far_side, rule_lines, told
 from labkit import Watch
 
 
-def _by_another_road(story: Story) -> dict[str, tuple[list[int], set[int]]]:
-    """Ask the kernel through pyroute2: for each address, priorities of its rules and interfaces of its table."""
+def by_another_road(story: Story) -> dict[str, tuple[list[int], set[int]]]:
+    """Ask the kernel through pyroute2: for each address, priorities of its rules and interfaces of its table.
+
+    Args:
+        story: the lab.
+    """
     netns.pushns(story.lab.ns(story.host))
     try:
         out: dict[str, tuple[list[int], set[int]]] = {}
@@ -62,7 +66,7 @@ def first_half(story: Story) -> None:
         story.show(f"ip route show table {service['Table']}")
         story.show(f"ip -6 route show table {service['Table']}")
     story.say("the same, asked of the kernel in another way, and of packets")
-    kernel = _by_another_road(story)
+    kernel = by_another_road(story)
     with Watch(story.lab, far_side(story.lab, story.host)) as watch:
         for dev, addresses in links.items():
             index = story.lab.index(story.host, dev)
