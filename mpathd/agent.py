@@ -124,11 +124,11 @@ class LiveAgent(Loop):
         self._book_of_sessions().destroy(name)
         await self._obeyed(name, f"session {name} has ended")
 
-    def end_sessions(self, gone: Callable[[str], bool]) -> None:
+    def end_sessions(self, gone: Callable[[str, str], bool]) -> None:
         """End the D-Bus sessions of bus connections that are gone; the next pass takes them out of the kernel.
 
         Args:
-            gone: tells of a unique bus name whether its owner is gone.
+            gone: tells of a unique bus name and of its bus's GUID whether its owner is gone.
         """
         if self._book is not None and self._book.end(gone):
             self.sessions_asked()

@@ -123,16 +123,17 @@ class Book:
         item = self._find(name)
         self._save({key: other for key, other in self._wished.items() if key != name}, item.settings.origin)
 
-    def end(self, gone: Callable[[str], bool]) -> bool:
+    def end(self, gone: Callable[[str, str], bool]) -> bool:
         """Strike out clients' sessions whose owners are gone, and tell whether there were any.
 
         Args:
-            gone: tells of a unique bus name whether its owner is gone.
+            gone: tells of a unique bus name and of its bus's GUID whether its owner is gone.
         """
         kept = {
             name: item
             for name, item in self._wished.items()
-            if item.settings.origin is not Origin.DBUS or not gone(item.settings.owner)
+            if item.settings.origin is not Origin.DBUS
+            or ((client := item.settings.client) is not None and not gone(item.settings.owner, client.bus))
         }
         if len(kept) == len(self._wished):
             return False

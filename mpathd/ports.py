@@ -58,7 +58,7 @@ class Bookkeeping(Protocol):
     def destroy(self, name: str) -> None:
         """Strike a session out."""
 
-    def end(self, gone: Callable[[str], bool]) -> bool:
+    def end(self, gone: Callable[[str, str], bool]) -> bool:
         """Strike out clients' sessions whose owners are gone, and tell whether there were any."""
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from .errors import Refusal
 from .policy import ServiceSettings
 from .routing import Step
-from .session import Origin
+from .session import Client, Origin
 from .view import View
 
 
@@ -36,7 +36,8 @@ class SessionWish:
         owner: the unique bus name, or the user's name.
         user: id of the user who asks.
         trusted: root or the configured group; anybody else's session catches only that user's traffic.
-        values: field of SESSION_SETTINGS to value: lists of texts, texts, a number.
+        values: field of CLIENT_SETTINGS to value: lists of texts, texts, a number, a boolean.
+        client: of a D-Bus session.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SessionWish:
     user: int
     trusted: bool
     values: Mapping[str, object]
+    client: Client | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Agent(Protocol):
 
         Args:
             name: the session.
-            values: field of SESSION_SETTINGS to value; an empty text or list sets the default again.
+            values: field of CLIENT_SETTINGS to value; an empty text or list sets the default again.
 
         Raises:
             NotFound, InvalidArguments, LimitsExceeded, NotApplied: as above.
@@ -168,11 +170,11 @@ class Agent(Protocol):
             NotSupported: a session of a policy file lives as long as its file.
         """
 
-    def end_sessions(self, gone: Callable[[str], bool]) -> None:
+    def end_sessions(self, gone: Callable[[str, str], bool]) -> None:
         """End the D-Bus sessions of bus connections that are gone.
 
         Args:
-            gone: tells of a unique bus name whether its owner is gone.
+            gone: tells of a unique bus name and of its bus's GUID whether its owner is gone.
         """
 
     async def refresh(self) -> None:

@@ -44,6 +44,21 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """Whom a D-Bus session is to be told to; its unique name on that bus is the session's owner.
+
+    Args:
+        bus: the bus's GUID; unique names mean something on one bus only.
+        face: the bus name that the client called, "net.mpathd" or "net.connman".
+        notifier: path of the client's object that hears of the session.
+    """
+
+    bus: str
+    face: str
+    notifier: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSettings:
     """What a session is asked to be.
 
@@ -64,6 +79,8 @@ class SessionSettings:
         priority: where two sessions' selectors are equally specific, the higher one wins.
         nat: whether packets with another link's source are translated.
         description: for people.
+        context_identifier, source_ip_rule: ConnMan's; kept as given and told again.
+        client: of a D-Bus session.
     """
 
     name: str
@@ -82,6 +99,9 @@ class SessionSettings:
     priority: int = PRIORITY
     nat: Nat = Nat.AUTO
     description: str = ""
+    context_identifier: str = ""
+    source_ip_rule: bool = False
+    client: Client | None = None
 
 
 @dataclass(frozen=True, slots=True)

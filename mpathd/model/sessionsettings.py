@@ -14,7 +14,7 @@ class SessionSetting:
         key: its name in policy files.
         property: its name on D-Bus.
         option: its name on the command line, without dashes.
-        signature: its D-Bus type: "as", "s" or "u"; users and groups are texts, names or numbers.
+        signature: its D-Bus type: "as", "s", "u" or "b"; users and groups are texts, names or numbers.
         repeat: the command line option may be given several times.
         help: what it is, one clause.
     """
@@ -57,6 +57,14 @@ SESSION_SETTINGS = (
     _row("nat", "nat", "Nat", "nat", "s", "whether other links' sources are translated"),
     _row("description", "description", "Description", "description", "s", "for people"),
 )
+
+# ConnMan's, which mean nothing here, but are kept and told again; policy files and the command line do not have them.
+KEPT = (
+    _row("context_identifier", "", "ContextIdentifier", "", "s", "what ConnMan's clients know the session by"),
+    _row("source_ip_rule", "", "SourceIPRule", "", "b", "whether the client binds its sockets to addresses"),
+)
+
+CLIENT_SETTINGS = (*SESSION_SETTINGS, *KEPT)
 
 BY_PROPERTY = {row.property: row for row in SESSION_SETTINGS}
 BY_OPTION = {row.option: row for row in SESSION_SETTINGS}

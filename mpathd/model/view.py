@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .policy import ServiceSettings
 from .routing import KernelState
 from .session import SessionSettings
-from .words import MptcpMode, ServiceState, Severity, Technology
+from .words import Family, MptcpMode, ServiceState, Severity, Technology
 from .world import Gateway, LinkAddress
 
 
@@ -90,6 +91,7 @@ class SessionView:
         mark: as the kernel has it; its table has the same number.
         state: "disconnected", "connected" or "online".
         bearer, interface, service: of the default service; empty if there is none.
+        defaults: the service that each family goes by, by its identifier; a family that none has is missing.
         routed: identifiers of the other services that it may use.
         reason: why it has, or has not, a service.
         active: Connect and Disconnect.
@@ -107,6 +109,7 @@ class SessionView:
     reason: str
     active: bool
     settings: SessionSettings
+    defaults: Mapping[Family, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

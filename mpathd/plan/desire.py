@@ -158,6 +158,7 @@ def _session(choice: Choice, numbers: Numbers) -> SessionView:
         reason="; ".join(filter(None, (lacks, *reasons))) or "all services serve it",
         active=choice.session.active,
         settings=choice.session.settings,
+        defaults={family: member.id for family, member in choice.defaults.items()},
     )
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 from ..model.agent import SessionWish
 from ..model.errors import AlreadyExists, ConfigError, InvalidArguments, LimitsExceeded, MpathError
-from ..model.session import Origin, SessionSettings
-from ..model.sessionsettings import SESSION_SETTINGS
+from ..model.session import Client, Origin, SessionSettings
+from ..model.sessionsettings import CLIENT_SETTINGS, KEPT
 from .config import Unfit
 from .policyfile import NAME, Names, keys
 
 EMPTY: tuple[object, ...] = ("", [], ())
+KINDS = {"s": str, "b": bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,14 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
     """Check values by field; an empty one stands for the default.
 
     Args:
-        given: field of SESSION_SETTINGS to value as it came.
+        given: field of CLIENT_SETTINGS to value as it came.
         names: who knows users and groups.
 
     Raises:
         InvalidArguments: one of them does not fit; the text says which, what was expected, an example.
     """
     known = keys(names)
-    rows = {row.field: row for row in SESSION_SETTINGS}
+    rows = {row.field: row for row in CLIENT_SETTINGS}
     defaults = SessionSettings("", Origin.NAMED, "")
     out: dict[str, object] = {}
     for field, value in given.items():
@@ -64,6 +65,10 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
             raise InvalidArguments(f"no session setting '{field}'", f"settings: {', '.join(rows)}")
         if field == "services":
             out[field] = _services(value)
+        elif row in KEPT:
+            if not isinstance(value, KINDS[row.signature]):
+                raise InvalidArguments(f"{row.property} = {value!r} does not fit", f"expected type {row.signature}")
+            out[field] = value
         elif value in EMPTY or value == [""]:
             out[field] = getattr(defaults, field)
         else:
@@ -94,7 +99,7 @@ def settings_of(wish: SessionWish, names: Names) -> SessionSettings:
     if not NAME.fullmatch(wish.name.removeprefix("/")) and wish.origin is Origin.NAMED:
         raise InvalidArguments(f"'{wish.name}' is no session name", "expected letters, digits, _ . and -, at most 64")
     only = None if wish.trusted else wish.user
-    made = SessionSettings(wish.name, wish.origin, wish.owner, only_user=only)
+    made = SessionSettings(wish.name, wish.origin, wish.owner, only_user=only, client=wish.client)
     return replace(made, **values(wish.values, names))  # type: ignore[arg-type]
 
 
@@ -139,10 +144,17 @@ def dump(wished: Iterable[Wished]) -> str:
     out = []
     for item in wished:
         settings = item.settings
-        given = {row.field: _plain(getattr(settings, row.field)) for row in SESSION_SETTINGS}
+        given = {row.field: _plain(getattr(settings, row.field)) for row in CLIENT_SETTINGS}
         if settings.services is None:
             given["services"] = ["*"]
-        head = {"name": settings.name, "origin": settings.origin.value, "owner": settings.owner, "user": item.user}
+        head: dict[str, object] = {
+            "name": settings.name,
+            "origin": settings.origin.value,
+            "owner": settings.owner,
+            "user": item.user,
+        }
+        if (client := settings.client) is not None:
+            head["client"] = {"bus": client.bus, "face": client.face, "notifier": client.notifier}
         out.append({**head, "active": item.active, "trusted": settings.only_user is None, "settings": given})
     return json.dumps({"version": 1, "sessions": out}, indent=1, sort_keys=True) + "\n"
 
@@ -175,9 +187,10 @@ def load(text: str, names: Names) -> tuple[Wished, ...]:
 
 
 def _wished(item: Mapping[str, object], names: Names) -> Wished:
-    given, user = item["settings"], item["user"]
-    if not isinstance(given, dict) or not isinstance(user, int):
+    given, user, told = item["settings"], item["user"], item.get("client")
+    if not isinstance(given, dict) or not isinstance(user, int) or not isinstance(told, dict | None):
         raise TypeError(item)
+    client = None if told is None else Client(str(told["bus"]), str(told["face"]), str(told["notifier"]))
     origin, owner = Origin(str(item["origin"])), str(item["owner"])
-    wish = SessionWish(str(item["name"]), origin, owner, user, bool(item["trusted"]), given)
+    wish = SessionWish(str(item["name"]), origin, owner, user, bool(item["trusted"]), given, client)
     return Wished(settings_of(wish, names), user, bool(item["active"]))

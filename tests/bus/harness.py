@@ -195,7 +195,7 @@ class FakeAgent:
         """Take the end of a session."""
         self.asked.append(("destroy", name, None))
 
-    def end_sessions(self, gone: Callable[[str], bool]) -> None:
+    def end_sessions(self, gone: Callable[[str, str], bool]) -> None:
         """Take the news of owners that are gone."""
         self.asked.append(("end", "", gone))
 
