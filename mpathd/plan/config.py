@@ -225,6 +225,10 @@ def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
         **section("uplinks"),  # type: ignore[arg-type]
         **sources,  # type: ignore[arg-type]
     )
+    made = policy.numbers
+    if made.mark_base & ~made.mark_mask:
+        text = f"[numbers] mark_base {made.mark_base:#x} has bits outside mark_mask {made.mark_mask:#x}"
+        raise ConfigError(f"{path}: {text}", "set both, for example mark_base = 0x10000 and mark_mask = 0x7fff0000")
     rest = {**section("dbus"), **section("sessions"), **section("log"), **section("stop")}
     known = {field.name for field in fields(Config)}
     return replace(Config(policy=policy, path=path), **{k: v for k, v in rest.items() if k in known})  # type: ignore[arg-type]

@@ -192,5 +192,5 @@ def desire(world: World, policy: Policy) -> Desired:
     packets = ruleset(choices, found, numbers)
     services = tuple(_service(member, verdicts[member.id]) for member in found)
     sessions = tuple(_session(choice, numbers) for choice in choices)
-    troubles: tuple[Finding, ...] = findings(Scene(world, policy, found, services))
+    troubles: tuple[Finding, ...] = findings(Scene(world, policy, found, services, sessions))
     return Desired(KernelState(frozenset(wanted), frozenset(rules), packets), View(services, sessions, troubles))

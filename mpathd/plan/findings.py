@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..model.numbers import SPLIT
 from ..model.policy import Policy
-from ..model.view import Finding, Service
+from ..model.view import Finding, Service, SessionView
 from ..model.words import Family, Prefix, Severity, host
 from ..model.world import World
 from .membership import Member
@@ -27,12 +27,14 @@ class Scene:
         policy: what is wished for.
         members: the services, with what was decided about them.
         services: the same, as shown.
+        sessions: as shown.
     """
 
     world: World
     policy: Policy
     members: tuple[Member, ...]
     services: tuple[Service, ...]
+    sessions: tuple[SessionView, ...] = ()
 
 
 def _rp_filter(scene: Scene) -> Iterator[Finding]:
@@ -205,6 +207,23 @@ def _taken(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def _marks(scene: Scene) -> Iterator[Finding]:
+    """Rules of others that look at bits of our marks; sessions avoid the marks that they would match."""
+    mask = scene.policy.numbers.mark_mask
+    rules = [rule for rule in scene.world.rules if rule.mask & mask and rule.mark & mask]
+    if scene.sessions and rules:
+        text = f"{len(rules)} rules of others use bits of mpathd's mark mask {mask:#x}, for example: {rules[0].words()}"
+        yield Finding("mark-shared", Severity.LOW, text, "give mpathd other bits: mark_mask and mark_base in [numbers]")
+
+
+def _unserved(scene: Scene) -> Iterator[Finding]:
+    """What a session asks for and the packet engine cannot give."""
+    for session in scene.sessions:
+        if session.settings.cgroup:
+            text = f"session {session.name} names control group {session.settings.cgroup}, which is not matched yet"
+            yield Finding("cgroup-unmatched", Severity.HIGH, text, "name users, groups or flow selectors instead")
+
+
 CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _rp_filter,
     _arp_flux,
@@ -216,6 +235,8 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _taken,
     _dead_end,
     _walled,
+    _marks,
+    _unserved,
 )
 
 

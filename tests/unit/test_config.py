@@ -83,6 +83,11 @@ def test_a_bad_line_is_named(text: str, line: int, words: list[str]) -> None:
         assert word in message
 
 
+def test_marks_lie_under_their_mask() -> None:
+    with pytest.raises(ConfigError, match="mark_base 0x1000000 has bits outside mark_mask 0xff0000"):
+        parse("[numbers]\nmark_mask = 0x00ff0000\nmark_base = 0x1000000\n", "x")
+
+
 def test_every_key_has_its_words() -> None:
     assert all(key.help for key in KEYS)
     assert len({(key.section, key.name) for key in KEYS}) == len(KEYS)
