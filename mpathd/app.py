@@ -31,7 +31,7 @@ from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
 from .plan.wishes import Limits
-from .policies import FOLDERS, Policies
+from .policies import FOLDERS, GRACE, Policies
 from .ports import Setup
 from .runtime import Runtime
 from .sources import Source
@@ -208,13 +208,22 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify) -> None:
         if kinds := machine.watch.drain():
             loop.poke(", ".join(sorted(kinds)))
 
+    def nft() -> None:
+        if machine.nft_moved() and loop.view.sessions:
+            loop.poke("nft")
+
+    def read() -> None:
+        loop.read_policies()
+        loop.poke("file")
+
     def moved() -> None:
         if folders.drain():
-            loop.read_policies()
-            loop.poke("file")
+            read()
+            events.call_later(GRACE, read)  # for a file that was only on its way
 
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)
+    events.add_reader(machine.nft_events.fileno(), nft)
     loop.poke("start")
     loop.pass_()  # whoever sees us sees a finished house: first the kernel, then the name, then READY
     async with asyncio.TaskGroup() as group:

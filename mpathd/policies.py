@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 
 from .accounts import NAMES
 from .model.errors import ConfigError
@@ -13,6 +14,7 @@ from .model.words import Severity
 from .plan.policyfile import PolicyFile, parse
 
 FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
+GRACE = 0.25  # seconds that a file which is gone stays in force; who watches reads again after that
 ENDINGS = (".toml", ".policy")
 
 
@@ -26,6 +28,7 @@ class Policies:
     def __init__(self, folders: Iterable[Path]) -> None:
         self.folders = tuple(folders)
         self._good: dict[Path, PolicyFile] = {}
+        self._missed: dict[Path, float] = {}
 
     def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
         """Read all files: the sessions they ask for, and what is wrong with files.
@@ -46,6 +49,8 @@ class Policies:
                 findings.append(self._bad(path, error))
                 if path in self._good:
                     good[path] = self._good[path]
+        for path in self._lately_gone(set(good)):
+            good[path] = self._good[path]
         self._good = good
         sessions: dict[str, SessionSettings] = {}
         for file in good.values():
@@ -56,6 +61,13 @@ class Policies:
                     text = f"session '{settings.name}' is in {other.owner} and in {file.path}; the first is in force"
                     findings.append(Finding("policy-name", Severity.HIGH, text, "give one of them another name"))
         return tuple(sessions.values()), tuple(findings)
+
+    def _lately_gone(self, there: set[Path]) -> list[Path]:
+        """Files that are missing since a moment: many editors rename the old file away before the new one is there."""
+        now = monotonic()
+        gone = {path for path in self._good if path not in there and not path.exists()}
+        self._missed = {path: self._missed.get(path, now) for path in gone}
+        return [path for path, since in self._missed.items() if now - since < GRACE]
 
     def _bad(self, path: Path, error: Exception) -> Finding:
         text = error.text if isinstance(error, ConfigError) else f"{path}: {error}"

@@ -28,7 +28,7 @@ from .plan.contest import Contest
 from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
-from .plan.outcome import Refused, confirmed, cure, in_force
+from .plan.outcome import Refused, confirmed, in_force
 from .ports import Bookkeeping, Keeper, Kernel, Memory, Setup
 
 log = structlog.get_logger("mpathd")
@@ -76,6 +76,7 @@ class Loop:
         self._lasting = lasting
         self._book, self._keeper = book, keeper
         self._sessions: tuple[SessionSettings, ...] = ()
+        self._markless: tuple[str, ...] = ()
         self._session_troubles: tuple[Finding, ...] = ()
         self.read_policies()
         self._obey = obey
@@ -195,6 +196,9 @@ class Loop:
         kept = self._keeper.numbers() if self._keeper is not None and self._sessions else {}
         asleep = self._book.inactive() if self._book is not None else frozenset()
         sessions = number(self._sessions, kept, world.rules, self.policy.numbers, asleep)
+        if keep:
+            named = {session.settings.name for session in sessions}
+            self._markless = tuple(s.name for s in self._sessions if s.name not in named)
         if keep and self._keeper is not None:
             self._keeper.keep({session.settings.name: session.number for session in sessions})
         return replace(self.policy, sessions=sessions)
@@ -246,6 +250,9 @@ class Loop:
             out.extend(self._contest.findings(self._suspects))
         else:
             self._suspects = ()
+        for name in self._markless:
+            remedy = "end other sessions, or give mpathd more bits: mark_mask in [numbers]"
+            out.append(Finding("no-mark", Severity.HIGH, f"no mark is left for session {name}: it is not served", remedy))
         for step, refusal in self._refused:
             advice = cure(step)
             out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", advice))

@@ -16,6 +16,7 @@ from ..model.routing import Step
 from ..model.world import Link, World
 from . import device, sysctl
 from .nftables import Nftables
+from .nftables.netlink import events
 from .rtnetlink import Hand, Watch
 
 # Programs that are known to remove or rewrite rules and routes of others.
@@ -29,10 +30,12 @@ class Machine:
         self._rtnetlink = Hand()
         self._nftables = Nftables()
         self.watch = Watch(self._rtnetlink.port)
+        self.nft_events = events()
 
     def close(self) -> None:
         """Give the sockets back."""
         self.watch.close()
+        self.nft_events.close()
         self._nftables.close()
         self._rtnetlink.close()
 
@@ -81,6 +84,18 @@ class Machine:
         assert isinstance(step.what, Load)
         error = self._nftables.apply(step.what, step.what.text)
         return Refusal(str(step), errno.EINVAL, error) if error else None
+
+    def nft_moved(self) -> bool:
+        """Take events of nftables, and tell whether somebody else than us made them."""
+        while True:
+            try:
+                self.nft_events.recv(65536)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+        return self._nftables.moved()
 
     def adopt(self, packets: Ruleset) -> None:
         """Take it that our nft table holds what its digest says.

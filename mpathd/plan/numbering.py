@@ -9,14 +9,15 @@ from ..model.routing import Rule
 from ..model.session import Session, SessionSettings
 
 
-def foreign(mark: int, rules: Iterable[Rule]) -> bool:
+def foreign(mark: int, rules: Iterable[Rule], mask: int) -> bool:
     """Tell whether a rule of others would match a mark.
 
     Args:
         mark: the mark.
         rules: rules that are not ours.
+        mask: our bits; a rule that looks at none of them says nothing about our marks.
     """
-    return any(rule.mask and mark & rule.mask == rule.mark for rule in rules)
+    return any(rule.mask & mask and mark & rule.mask == rule.mark for rule in rules)
 
 
 def number(
@@ -37,17 +38,21 @@ def number(
     """
     strangers = tuple(rules)
     sessions = tuple(wanted)
-    taken = {kept[s.name] for s in sessions if s.name in kept and not foreign(numbers.mark(kept[s.name]), strangers)}
+    taken = {
+        kept[s.name]
+        for s in sessions
+        if s.name in kept and not foreign(numbers.mark(kept[s.name]), strangers, numbers.mark_mask)
+    }
     out: list[Session] = []
-    free = 1
+    free, last = 1, min(SESSIONS, numbers.mark_mask // numbers.mark_base)
     for settings in sessions:
         own = kept.get(settings.name, 0)
         if own not in taken:
-            while free in taken or foreign(numbers.mark(free), strangers):
+            while free in taken or (free <= last and foreign(numbers.mark(free), strangers, numbers.mark_mask)):
                 free += 1
             own = free
+        if own > last:
+            break  # no mark is left; who asked last has none
         taken.add(own)
-        if own > SESSIONS or numbers.mark(own) & ~numbers.mark_mask:
-            break  # no mark is left; desire() shows who has none
         out.append(Session(settings, own, active=settings.name not in asleep))
     return tuple(sorted(out, key=lambda session: session.number))

@@ -179,7 +179,13 @@ def lookups(sessions: Iterable[Session]) -> tuple[tuple[Lookup, ...], tuple[int,
         else:
             everything.append(match)
     out: list[Lookup] = []
-    for expressions in sorted(shapes, key=lambda shape: (-len(shape), shape)):
+
+    def rank(shape: tuple[str, ...]) -> tuple[object, ...]:
+        # More fields are more specific; between shapes of as many fields the best session among them decides.
+        inside = [match for _, match, _ in shapes[shape]]
+        return (-len(shape), -max(m.priority for m in inside), min(m.session for m in inside), shape)
+
+    for expressions in sorted(shapes, key=rank):
         found = sorted(shapes[expressions], key=lambda item: (item[0], -item[1].priority, item[1].session))
         out.extend(_shape(expressions, [(match, fields) for _, match, fields in found], len(out)))
     everything.sort(key=lambda match: (-match.priority, match.session))

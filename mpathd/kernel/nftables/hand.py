@@ -63,6 +63,10 @@ class Nftables:
         found = STATE.search(self._listing or "")
         return self._known, found[1] if found else "?" if self._listing else ""
 
+    def moved(self) -> bool:
+        """Tell whether somebody else has changed a ruleset since the last look."""
+        return self._netfilter.generation() != self._generation
+
     def forget(self, mark: int, mask: int) -> int:
         """Delete the conntrack entries of a session and give errno, 0 if it is done.
 
