@@ -252,7 +252,9 @@ class Loop:
             self._suspects = ()
         for name in self._markless:
             remedy = "end other sessions, or give mpathd more bits: mark_mask in [numbers]"
-            out.append(Finding("no-mark", Severity.HIGH, f"no mark is left for session {name}: it is not served", remedy))
+            out.append(
+                Finding("no-mark", Severity.HIGH, f"no mark is left for session {name}: it is not served", remedy)
+            )
         for step, refusal in self._refused:
             advice = cure(step)
             out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", advice))
