@@ -80,6 +80,7 @@ class Player:
         name: as the tables call it.
         kinds: the events that it answers; all if there are none.
         does: what it writes.
+        bar: what mpathd's speed over its should be.
         uplinks: number of them.
         rounds: how many it plays.
         stage: where it plays.
@@ -91,6 +92,7 @@ class Player:
     name: str
     kinds: tuple[str, ...]
     does: str
+    bar: str
     uplinks: int
     rounds: int
     stage: Stage
@@ -117,7 +119,7 @@ def mpathd(stack: ExitStack) -> Player:
     inside = stack.enter_context(Inside(lab.ns("client")))
     eyes = Eyes(inside, agent.argv()[3:])
     stage = stack.enter_context(Stage(lab))
-    return Player("mpathd", (), "", UPLINKS, ROUNDS, stage, lambda _uplink, _event: not eyes.missing())
+    return Player("mpathd", (), "", "", UPLINKS, ROUNDS, stage, lambda _uplink, _event: not eyes.missing())
 
 
 def beside(peer: Peer, stack: ExitStack) -> Player:
@@ -147,7 +149,7 @@ def beside(peer: Peer, stack: ExitStack) -> Player:
         return peer.right(lab, uplink, event.kind)
 
     listening = partial(peer.listening, lab, stage.ear)
-    return Player(peer.name, peer.kinds, peer.does, peer.uplinks, peer.rounds, stage, right, listening)
+    return Player(peer.name, peer.kinds, peer.does, peer.bar, peer.uplinks, peer.rounds, stage, right, listening)
 
 
 def report(answers: Sequence[Answer]) -> str:
@@ -204,7 +206,7 @@ def comparison(ours: Player, others: Sequence[Player]) -> str:
             of = [answer for answer in player.answers if answer.event.kind == kind]
             faster = ratio(median(theirs), median(mine)) if mine and theirs else "-"
             rows.append(
-                [player.name, kind, *row("", of)[1:], number(median(mine)) if mine else "-", faster, "above 1x"]
+                [player.name, kind, *row("", of)[1:], number(median(mine)) if mine else "-", faster, player.bar]
             )
     head = ["beside", "event", "n", "median", "p90", "p99", "max", "first write", "writes", "idle", "wrong"]
     return table([*head, "mpathd", "mpathd is faster", "bar"], rows)
@@ -226,9 +228,13 @@ def run() -> None:
                     continue
                 stack.push(own.pop_all())
         for turn in range(ROUNDS):
-            for player in (ours, *others):
-                if turn < player.rounds:
+            ours.round()
+            for player in [player for player in others if turn < player.rounds]:
+                try:
                     player.round()
+                except LabError as error:
+                    absent.append(f"{player.name} was given up: {' '.join(str(error).split())}")
+                    others.remove(player)
     print(report(ours.answers))
     if others:
         print(f"\n{comparison(ours, others)}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .base import Peer
 from .connman import Connman
+from .floor import Floor
 from .mptcpd import Mptcpd
 from .networkd import Networkd
 from .networkmanager import NetworkManager
 
-PEERS: tuple[Peer, ...] = (Networkd(), Connman(), NetworkManager(), Mptcpd())
+PEERS: tuple[Peer, ...] = (Floor(), Networkd(), Connman(), NetworkManager(), Mptcpd())

@@ -21,6 +21,7 @@ class Peer(Protocol):
     """A program that does a comparable job.
 
     name, kinds and does: as the tables call it; the events that it answers; what it writes then, in a few words.
+    bar: what mpathd's speed over its should be.
     uplinks and rounds: in how large a lab, and how often each uplink has each event.
     quiet and limit: seconds without news that are rest; seconds until an event counts as never answered.
     hidden: it writes by ioctl, so that its writes cannot be told from the kernel's own: all but link news count.
@@ -29,6 +30,7 @@ class Peer(Protocol):
     name: str
     kinds: tuple[str, ...]
     does: str
+    bar: str
     uplinks: int
     rounds: int
     quiet: float

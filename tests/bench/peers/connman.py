@@ -37,6 +37,7 @@ class Connman(Heard):
     name = "connmand"
     kinds: tuple[str, ...] = ("carrier lost", "carrier back")
     does = "takes away or writes the addresses of the uplink, and the default route if it prefers it; no rules"
+    bar = "above 1x"
     uplinks, rounds = 8, 6
     quiet, limit = 0.2, 5.0
     hidden = True  # routes by ioctl

@@ -69,6 +69,7 @@ class Mptcpd:
     name = "mptcpd"
     kinds: tuple[str, ...] = ("address added", "address removed")
     does = "writes or takes away one MPTCP endpoint, no routes and no rules (2 uplinks: the kernel takes 8 endpoints)"
+    bar = "above 1x"
     uplinks, rounds = 2, 6
     quiet, limit = 0.06, 5.0
     hidden = False

@@ -53,6 +53,7 @@ class Networkd(Heard):
     name = "systemd-networkd"
     kinds: tuple[str, ...] = ("carrier lost", "carrier back")
     does = "takes away or writes addresses, default routes, source rules of its own .network file"
+    bar = "above 1x"
     uplinks, rounds = 8, 6
     quiet, limit = 0.04, 5.0
     hidden = False

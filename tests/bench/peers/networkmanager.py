@@ -52,6 +52,7 @@ class NetworkManager(Heard):
     name = "NetworkManager"
     kinds: tuple[str, ...] = ("carrier lost", "carrier back")
     does = "takes away (about 6 s after the loss, by design) or writes addresses and default routes; no rules"
+    bar = "above 1x"
     uplinks, rounds = 8, 1
     quiet, limit = 0.3, 12.0
     hidden = False
