@@ -4,6 +4,8 @@ _mpathctl() {
     local line
     COMPREPLY=()
     while IFS= read -r line; do
+        # An empty candidate: files are wanted, which bash knows itself.
+        [[ $line == $'\t'FILE ]] && { compopt -o default 2>/dev/null; continue; }
         line=${line%%$'\t'*}
         # Where bash takes "=" for a word of its own, only what stands behind it is replaced.
         [[ $COMP_WORDBREAKS == *=* ]] && line=${line#--*=}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import select
-import sys
-import time
-
 from . import news, words
-from .client import Client
+from .client import Client, Session
+from .errors import Answered
 from .parse import Order
+from .sessionwords import block, record
 from .show import json_text, say
+from .watch import Clock, messages
 
 
 def status(order: Order) -> None:
@@ -21,11 +20,22 @@ def status(order: Order) -> None:
     client = Client.open()
     found = client.status()
     services = client.services()
+    sessions = _sessions(client)
     if order.has("json"):
         records = [{"Id": service.id, "Path": service.path, **service.values} for service in services]
-        say(json_text({**found, "Services": records}))
+        say(json_text({**found, "Services": records, "Sessions": [record(row) for row in sessions]}))
     else:
-        say(words.status(found, services))
+        say(words.status(found, services, [line for session in sessions for line in block(session)]))
+
+
+def _sessions(client: Client) -> tuple[Session, ...]:
+    """All sessions; an older mpathd has none."""
+    try:
+        return client.sessions()
+    except Answered as error:
+        if error.name != "UnknownMethod":
+            raise
+        return ()
 
 
 def monitor(order: Order) -> None:
@@ -34,31 +44,17 @@ def monitor(order: Order) -> None:
     Args:
         order: what was typed.
     """
-    as_json = order.has("json")
+    clock, as_json = Clock(), order.has("json")
     try:
         client = Client.open()
-        _tell(news.daemon(client.listen()), as_json=as_json)
-        waiter = select.poll()
-        waiter.register(client.wire, select.POLLIN)
-        # No events asked for: poll still says when the reader of a pipe is gone, and `monitor | head -1` ends at once.
-        waiter.register(sys.stdout, 0)
-        while True:
-            for message in client.heard():
-                for fact in news.facts(message):
-                    _tell(fact, as_json=as_json)
-            if any(number != client.wire.fileno() for number, _ in waiter.poll()):
-                return
+        _tell(news.daemon(client.listen()), clock, as_json=as_json)
+        for message in messages(client):
+            for fact in news.facts(message):
+                _tell(fact, clock, as_json=as_json)
     except KeyboardInterrupt:
         return
 
 
-def _tell(fact: news.Fact, *, as_json: bool) -> None:
-    now = time.time()
-    fraction = f".{int(now % 1 * 1000):03}"
-    here = time.localtime(now)
-    if as_json:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", here) + fraction + time.strftime("%z", here)
-        text = json_text(news.record(fact, stamp), lines=True)
-    else:
-        text = news.line(fact, time.strftime("%H:%M:%S", here) + fraction)
+def _tell(fact: news.Fact, clock: Clock, *, as_json: bool) -> None:
+    text = json_text(news.record(fact, clock.stamp()), lines=True) if as_json else news.line(fact, clock.time())
     print(text, flush=True)

@@ -18,6 +18,8 @@ NAME = "net.mpathd"
 ROOT = "/net/mpathd"
 MANAGER = "net.mpathd.Manager"
 SERVICE = "net.mpathd.Service"
+SESSION = "net.mpathd.Session"
+SESSIONS = ROOT + "/session/"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
 # Seconds until an answer counts as missing. A change is answered when the kernel has it, and a kernel under load
@@ -56,6 +58,35 @@ class Service:
         return str(self.values.get("Interface", ""))
 
 
+def session_name(path: str) -> str:
+    """Give the name of a session by its path: of a client's, the client and its object.
+
+    Args:
+        path: its object; dots and dashes in a name are written as _ and their code there.
+    """
+    rest = path.removeprefix(SESSIONS)
+    kind, _, tail = rest.partition("/")
+    return tail.replace("_2e", ".").replace("_2d", "-") if kind in {"named", "policy"} else rest
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as the daemon tells it.
+
+    Args:
+        path: its object.
+        values: its properties by their D-Bus names, in the daemon's order.
+    """
+
+    path: str
+    values: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Its own name; Name is that of its service, as the post shows it."""
+        return str(self.values.get("Session", "")) or session_name(self.path)
+
+
 class Client:
     """A connection to mpathd.
 
@@ -84,6 +115,55 @@ class Client:
         """
         (rows,) = self._call(ROOT, MANAGER, "GetServices", patience=patience)
         return tuple(Service(path, values) for path, values in rows)
+
+    def sessions(self, patience: float = QUESTION) -> tuple[Session, ...]:
+        """Ask for all sessions.
+
+        Args:
+            patience: seconds.
+        """
+        (rows,) = self._call(ROOT, MANAGER, "GetSessions", patience=patience)
+        return tuple(Session(path, values) for path, values in rows)
+
+    def create_session(self, name: str, values: Mapping[str, Variant]) -> str:
+        """Make a session that stays, wait until the kernel has it, and give its object.
+
+        Args:
+            name: its name.
+            values: property name to value.
+        """
+        (path,) = self._call(ROOT, MANAGER, "CreateNamedSession", "sa{sv}", (name, values), CHANGE)
+        return str(path)
+
+    def destroy_session(self, path: str) -> None:
+        """End a session and wait until nothing of it is in the kernel.
+
+        Args:
+            path: its object.
+        """
+        self._call(ROOT, MANAGER, "DestroySession", "o", (path,), CHANGE)
+
+    def change_session(self, path: str, values: Mapping[str, Variant]) -> None:
+        """Change settings of a session, all or none, and wait until the kernel has them.
+
+        Args:
+            path: its object.
+            values: property name to value.
+        """
+        match [*values.items()]:
+            case [(name, value)]:
+                self._call(path, SESSION, "Change", "sv", (name, value), CHANGE)
+            case _:
+                self._call(path, SESSION, "Configure", "a{sv}", (values,), CHANGE)
+
+    def connect_session(self, path: str, *, active: bool) -> None:
+        """Make a session active or inactive and wait until the kernel has it.
+
+        Args:
+            path: its object.
+            active: whether its traffic is routed.
+        """
+        self._call(path, SESSION, "Connect" if active else "Disconnect", patience=CHANGE)
 
     def status(self) -> Mapping[str, Any]:
         """Ask how the agent is; it looks again first."""
@@ -116,6 +196,12 @@ class Client:
             if error.name not in GONE:
                 raise
         return self.owner
+
+    def snapshot(self) -> tuple[Session, ...]:
+        """Ask for all sessions, when signals are listened to: those until now are in the answer and are dropped."""
+        found = self.sessions()
+        self.wire.forget(DRIVER)
+        return found
 
     def heard(self) -> Iterator[Message]:
         """Give the signals that are here already and come from mpathd, or from the bus about it.

@@ -13,6 +13,9 @@ Candidate = tuple[str, str]
 # Offers the candidates of a kind of argument ("service").
 Live = Callable[[str], Iterable[Candidate]]
 
+# Asks the shell to offer files, which it does better.
+FILES: Candidate = ("", "FILE")
+
 
 def candidates(words: Sequence[str], live: Live, commands: Sequence[Command] = COMMANDS) -> list[Candidate]:
     """Give what may stand in place of the last word.
@@ -23,7 +26,7 @@ def candidates(words: Sequence[str], live: Live, commands: Sequence[Command] = C
         commands: the rows.
     """
     *before, typed = joined(words) or [""]
-    return [found for found in _offered(before, typed, live, commands) if found[0].startswith(typed)]
+    return [found for found in _offered(before, typed, live, commands) if found == FILES or found[0].startswith(typed)]
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -58,12 +61,15 @@ def _offered(before: list[str], typed: str, live: Live, commands: Sequence[Comma
     name, equals, _ = typed.partition("=")
     owner = _option(name, options) if equals else _option(rest[-1], options) if rest else None
     if owner is not None and owner.value and (equals or "=" not in rest[-1]):
-        yield from ((f"{name}{equals}{choice}" if equals else choice, "") for choice in owner.choices)
+        offers = live(owner.kind) if owner.kind else ((choice, "") for choice in owner.choices)
+        yield from ((f"{name}{equals}{choice}" if equals else choice, text) for choice, text in offers)
         return
     places = _places(rest, options)
-    if not typed.startswith("-") and places < len(command.takes):
-        yield from live(command.takes[places].kind)
-    if typed.startswith("-") or places >= len(command.takes):
+    here = [*command.takes[places : places + 1], *(row for row in command.takes[-1:] if row.several)][:1]
+    if not typed.startswith("-"):
+        for argument in here:
+            yield from live(argument.kind)
+    if typed.startswith("-") or not here:
         yield from _names(options, rest)
 
 
@@ -102,20 +108,55 @@ def _names(options: Iterable[Option], rest: Iterable[str]) -> Iterator[Candidate
             yield row.names[0], row.help
 
 
-def services(kind: str) -> Iterator[Candidate]:
-    """Ask the daemon for services: identifiers, and interfaces, each explained by the other.
+def live(kind: str) -> Iterator[Candidate]:
+    """Give what only the machine or the daemon knows, with what each is.
 
     Args:
-        kind: of the argument.
+        kind: of an argument, or of an option's value.
     """
-    if kind != "service":
-        return
+    match kind:
+        case "file":
+            yield FILES
+        case "user" | "group":
+            yield from _accounts(kind)
+        case "session":
+            yield from _sessions()
+        case "service" | "identifier" | "interface":
+            yield from _services(kind)
+        case _:
+            pass
+
+
+def _services(kind: str) -> Iterator[Candidate]:
+    """Services: identifiers, and interfaces, each explained by the other."""
     from .client import Client
     from .words import clean
 
     found = Client.open().services(patience=1.0)
-    yield from ((row.id, clean(f"{row.values.get('Name', '')} on {row.interface}")) for row in found)
-    yield from ((row.interface, row.id) for row in found if row.interface.isprintable())
+    if kind != "interface":
+        yield from ((row.id, clean(f"{row.values.get('Name', '')} on {row.interface}")) for row in found)
+    if kind != "identifier":
+        yield from ((row.interface, row.id) for row in found if row.interface.isprintable())
+
+
+def _sessions() -> Iterator[Candidate]:
+    from .client import Client
+    from .words import clean
+
+    for row in Client.open().sessions(patience=1.0):
+        if row.id.isprintable():
+            yield row.id, clean(str(row.values.get("Description") or row.values.get("Origin", "")))
+
+
+def _accounts(kind: str) -> Iterator[Candidate]:
+    """Users or groups by name."""
+    import grp
+    import pwd
+
+    if kind == "user":
+        yield from ((row.pw_name, str(row.pw_uid)) for row in pwd.getpwall())
+    else:
+        yield from ((row.gr_name, str(row.gr_gid)) for row in grp.getgrall())
 
 
 def run(words: Sequence[str]) -> None:
@@ -124,5 +165,5 @@ def run(words: Sequence[str]) -> None:
     Args:
         words: all after the program's name, up to the one that is being typed.
     """
-    for candidate, text in candidates(words, services):
+    for candidate, text in candidates(words, live):
         print(f"{candidate}\t{text}")

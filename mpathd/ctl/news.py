@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import codec
-from .client import MANAGER, NAME, PROPERTIES, SERVICE
+from .client import MANAGER, NAME, PROPERTIES, SERVICE, SESSION, SESSIONS, session_name
 from .codec import Message
 from .words import clean, value
 
@@ -15,6 +15,9 @@ OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 
 # What a written command does, if one of its words is among these.
 VERBS = ("add", "replace", "change", "del", "delete", "flush", "set")
+
+# Objects that come, go and change: interface to the word, and the key for programs.
+WATCHED = {SERVICE: ("service", "Service"), SESSION: ("session", "Session")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +78,21 @@ def facts(message: Message) -> Iterator[Fact]:
         case interface, "PropertiesChanged", [str(changed), dict(values), *_] if interface == PROPERTIES:
             yield from _changes(message.fields.get(codec.PATH, ""), changed, values)
         case interface, "InterfacesAdded", [str(path), dict(interfaces)] if interface == OBJECT_MANAGER:
-            if SERVICE in interfaces:
-                shown = interfaces[SERVICE]
-                text = f"{_id(path)} came: {shown.get('Interface', '')}, {shown.get('State', '')}"
-                yield Fact("service", text, {"Service": _id(path), "Change": "came", "Properties": shown})
+            for interface in WATCHED.keys() & interfaces.keys():
+                shown = interfaces[interface]
+                word, key = WATCHED[interface]
+                state = ", ".join(filter(None, (shown.get("Interface"), shown.get("State"))))
+                yield Fact(word, f"{_id(path)} came: {state}", {key: _id(path), "Change": "came", "Properties": shown})
         case interface, "InterfacesRemoved", [str(path), list(interfaces)] if interface == OBJECT_MANAGER:
-            if SERVICE in interfaces:
-                yield Fact("service", f"{_id(path)} went", {"Service": _id(path), "Change": "went"})
+            for interface in WATCHED.keys() & set(interfaces):
+                word, key = WATCHED[interface]
+                yield Fact(word, f"{_id(path)} went", {key: _id(path), "Change": "went"})
         case _:
             pass
 
 
 def _id(path: str) -> str:
-    return path.rpartition("/")[2]
+    return session_name(path) if path.startswith(SESSIONS) else path.rpartition("/")[2]
 
 
 def _pass(told: Mapping[str, Any]) -> Iterator[Fact]:
@@ -108,8 +113,9 @@ def _verb(step: str) -> str:
 
 
 def _changes(path: str, interface: str, values: Mapping[str, Any]) -> Iterator[Fact]:
-    if interface == SERVICE:
-        word, who, data = "service", f"{_id(path)} ", {"Service": _id(path), "Change": "changed"}
+    if interface in WATCHED:
+        word, key = WATCHED[interface]
+        who, data = f"{_id(path)} ", {key: _id(path), "Change": "changed"}
     elif interface == MANAGER:
         word, who, data = "manager", "", {}
     else:

@@ -94,16 +94,17 @@ def parse(words: Sequence[str], commands: Sequence[Command] = COMMANDS) -> Order
         else:
             _take_option(rest, (*command.options, *COMMON), given, f"mpathctl {command.name}")
     if not given.keys() & {"help"}:
-        _check_places(command, places, takes_all=takes_all)
+        _check_places(command, places)
     return Order(command, given, tuple(places))
 
 
-def _check_places(command: Command, places: list[str], *, takes_all: bool) -> None:
+def _check_places(command: Command, places: list[str]) -> None:
     usage = f"see: mpathctl {command.name} --help"
-    for argument, word in zip(command.takes, places, strict=False):
+    further = [argument for argument in command.takes if argument.several] * (len(places) - len(command.takes))
+    for argument, word in zip((*command.takes, *further), places, strict=False):
         if not word:
             raise Usage(f"{command.name}: {argument.name} is empty", usage)
-    if len(places) > len(command.takes) and not takes_all:
+    if len(places) > len(command.takes) and not any(row.many or row.several for row in command.takes):
         raise Usage(f"{command.name}: '{places[len(command.takes)]}' is one word too many", usage)
     missing = [argument.name for argument in command.takes[len(places) :] if argument.required]
     if missing:
@@ -133,7 +134,7 @@ def _take_option(rest: list[str], options: Sequence[Option], given: dict[str, tu
 
 def _choice(option: Option, name: str, value: str) -> str:
     """The value in the table's own spelling."""
-    if not option.choices:
+    if not option.choices or (option.clears and not value):
         return value
     plain = value.lower()
     if plain in option.choices:

@@ -5,8 +5,10 @@ A new command is a row here and a function that it names; a group ("session crea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mpathd.model.session import BEARERS, ConnectionType, Nat, Without
+from mpathd.model.sessionsettings import SESSION_SETTINGS, SessionSetting
 from mpathd.model.settings import NO, SETTINGS, YES, Setting
 
 
@@ -21,6 +23,8 @@ class Option:
         choices: what the value may be; empty for anything.
         also: further spellings of a choice.
         many: may be given several times.
+        clears: may be given without a value (`--type=`), which means the default again.
+        kind: what completion offers as its value ("service"); empty for its choices.
     """
 
     names: tuple[str, ...]
@@ -29,6 +33,8 @@ class Option:
     choices: tuple[str, ...] = ()
     also: tuple[tuple[str, tuple[str, ...]], ...] = ()
     many: bool = False
+    clears: bool = False
+    kind: str = ""
 
     @property
     def key(self) -> str:
@@ -46,6 +52,7 @@ class Argument:
         required: must be given.
         kind: what completion offers ("service"); empty for nothing.
         many: takes all the rest, options of others included (for `exec -- CMD`).
+        several: may be repeated; options may stand between.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Argument:
     required: bool = False
     kind: str = ""
     many: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,38 @@ def _option(row: Setting) -> Option:
     )
 
 
+# What the value of a session's option is called in help, what it may be, and what completion offers.
+SESSION_VALUES = {
+    "bearer": "B",
+    "interface": "IF",
+    "flow": "SEL",
+    "user": "U",
+    "group": "G",
+    "cgroup": "PATH",
+    "service": "ID",
+    "priority": "N",
+    "description": "TEXT",
+}
+SESSION_CHOICES = {
+    "bearer": BEARERS,
+    "type": tuple(ConnectionType),
+    "without-service": tuple(Without),
+    "nat": tuple(Nat),
+}
+SESSION_KINDS = {"interface": "interface", "user": "user", "group": "group", "service": "identifier"}
+
+
+def _session_option(row: SessionSetting) -> Option:
+    """The option of a session's setting."""
+    choices = tuple(map(str, SESSION_CHOICES.get(row.option, ())))
+    value = SESSION_VALUES.get(row.option) or "|".join(choices)
+    kind = SESSION_KINDS.get(row.option, "")
+    return Option((f"--{row.option}",), row.help, value, choices, many=row.repeat, clears=True, kind=kind)
+
+
+SESSION = Argument("NAME", "a session's name, or its path on D-Bus", required=True, kind="session")
+SESSION_OPTIONS = tuple(_session_option(row) for row in SESSION_SETTINGS)
+
 COMMANDS = (
     Command(
         ("services",),
@@ -121,6 +161,50 @@ COMMANDS = (
         takes=(SERVICE,),
         options=tuple(_option(row) for row in SETTINGS),
         more="Answers when the kernel has it. Without SERVICE, what single services have stored of it is forgotten.",
+    ),
+    Command(
+        ("session", "list"),
+        "List the sessions.",
+        "sessions:listing",
+        options=(Option(("-l", "--long"), "a wide table: state, mark, services, where it is from and why"),),
+        more="Letters: * active, a space after Disconnect; state: O online, C connected, a space for disconnected.",
+    ),
+    Command(("session", "show"), "Show all about a session.", "sessions:show", takes=(SESSION,)),
+    Command(
+        ("session", "create"),
+        "Make a session that stays until it is destroyed, and wait until the kernel has it.",
+        "sessions:create",
+        takes=(Argument("NAME", "its name: letters, digits, _ . and -", required=True),),
+        options=SESSION_OPTIONS,
+        more=f"B is one of {', '.join(BEARERS)}. SEL is source-destination-protocol-sport-dport, as *-*-tcp-*-443.",
+    ),
+    Command(
+        ("session", "change"),
+        "Change settings of a session, all those given or none; an empty one (--flow=) is its default again.",
+        "sessions:change",
+        takes=(SESSION,),
+        options=SESSION_OPTIONS,
+        more="A list that is given replaces the one before. Sessions of policy files are changed in their file.",
+    ),
+    Command(("session", "destroy"), "End a session.", "sessions:destroy", takes=(SESSION,)),
+    Command(("session", "connect"), "Let a session's traffic use its services.", "sessions:connect", takes=(SESSION,)),
+    Command(
+        ("session", "disconnect"),
+        "Treat a session's traffic as without a service, until it is connected again.",
+        "sessions:disconnect",
+        takes=(SESSION,),
+    ),
+    Command(
+        ("session", "monitor"),
+        "Tell what becomes of sessions, first whole, then what changes, until Ctrl-C.",
+        "sessions:monitor",
+        takes=(replace(SESSION, required=False),),
+    ),
+    Command(
+        ("policy", "check"),
+        "Say what mpathd would make of policy files; it need not run.",
+        "policy:check",
+        takes=(Argument("FILE", "a policy file, NAME.toml or NAME.policy", required=True, kind="file", several=True),),
     ),
     Command(("status",), "Say whether all is well, and what to do if not.", "agent:status"),
     Command(("monitor",), "Tell what mpathd does, one line a fact, until Ctrl-C.", "agent:monitor"),

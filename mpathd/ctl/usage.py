@@ -38,7 +38,7 @@ def synopsis(command: Command) -> str:
     """
     parts = ["mpathctl", command.name]
     for argument in command.takes:
-        name = argument.name + ("..." if argument.many else "")
+        name = argument.name + ("..." if argument.many or argument.several else "")
         parts.append(name if argument.required else f"[{name}]")
     for option in (*command.options, *COMMON[:1]):
         value = f" {option.value}" if option.value else ""

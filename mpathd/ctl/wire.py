@@ -183,6 +183,14 @@ class Wire:
                 return message
         return self._signals.popleft()
 
+    def forget(self, but: str) -> None:
+        """Drop the signals that are here already and were not asked for yet.
+
+        Args:
+            but: whose are kept.
+        """
+        self._signals = deque(message for message in self._signals if message.fields.get(codec.SENDER) == but)
+
     def _authenticate(self, until: float) -> None:
         # No number is sent: the bus takes the one that the kernel tells it, which is right in user namespaces too.
         self._send(b"\0AUTH EXTERNAL\r\nDATA\r\n", until)

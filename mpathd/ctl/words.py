@@ -106,8 +106,16 @@ def table(services: Iterable[Service]) -> str:
     Args:
         services: in their order.
     """
-    rows = [HEADINGS, *map(_row, services)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+    return columns([HEADINGS, *map(_row, services)])
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Write rows under each other.
+
+    Args:
+        rows: of the same number of cells.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join("  ".join((*map(str.ljust, row, widths), row[-1])) for row in rows)
 
 
@@ -127,12 +135,13 @@ def settings(label: str, values: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def status(found: Mapping[str, Any], services: Iterable[Service]) -> str:
-    """Write how everything is: first whether all is well, then each service, trouble last.
+def status(found: Mapping[str, Any], services: Iterable[Service], sessions: Iterable[str] = ()) -> str:
+    """Write how everything is: first whether all is well, then each service and session, trouble last.
 
     Args:
         found: what GetStatus gave.
         services: in their order.
+        sessions: the lines of all sessions.
     """
     objects = found.get("Routes", 0) + found.get("Rules", 0)
     mood = "settled" if found.get("Settled") else "not settled"
@@ -145,7 +154,7 @@ def status(found: Mapping[str, Any], services: Iterable[Service]) -> str:
     ]
     for service in services:
         lines += _block(service)
-    return "\n".join((*lines, *_health(found)))
+    return "\n".join((*lines, *sessions, *_health(found)))
 
 
 def age(seconds: float) -> str:

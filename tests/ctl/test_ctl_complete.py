@@ -16,31 +16,30 @@ from mpathd.ctl.table import COMMANDS, Argument, Command, Option
 
 LATER = (
     *COMMANDS,
-    Command(("session", "list"), "List sessions.", "x:y"),
-    Command(("session", "create"), "Make one.", "x:y", options=(Option(("--bearer",), "a bearer", "B", many=True),)),
     Command(("session", "exec"), "Run.", "x:y", takes=(Argument("CMD", "a command", many=True),)),
     Command(("mptcp",), "Show connections.", "x:y", options=(Option(("--watch",), "again"),)),
     Command(("mptcp", "monitor"), "Tell events.", "x:y"),
 )
 SERVICES = (("ethernet_36e0bdee6014_cable", "Wired on vethc1"), ("vethc1", "ethernet_36e0bdee6014_cable"))
 IDS = [name for name, _ in SERVICES]
+SESSION_WORDS = ["list", "show", "create", "change", "destroy", "connect", "disconnect", "monitor"]
 SETTINGS = ["--mpath_routing", "--mpath_tcp_link", "--autoconnect", "--json", "--help"]
 
 
 def offered(*words: str) -> list[str]:
-    live = {"service": SERVICES}
+    live = {"service": SERVICES, "session": [("video", "named"), ("backup", "policy")], "file": [complete.FILES]}
     return [name for name, _ in complete.candidates(words, lambda kind: live.get(kind, ()), LATER)]
 
 
 def test_commands() -> None:
-    assert offered() == offered("") == ["services", "config", "status", "monitor", "session", "mptcp"]
-    assert offered("s") == ["services", "status", "session"]
+    assert offered() == offered("") == ["services", "config", "session", "policy", "status", "monitor", "mptcp"]
+    assert offered("s") == ["services", "session", "status"]
     assert offered("--json", "con") == ["config"]
     assert offered("nothing", "") == []
 
 
 def test_commands_of_a_group() -> None:
-    assert offered("session", "") == ["list", "create", "exec"]
+    assert offered("session", "") == [*SESSION_WORDS, "exec"]
     assert offered("session", "l") == ["list"]
     assert offered("mptcp", "") == ["monitor", "--watch", "--json", "--help"]
 
@@ -70,7 +69,8 @@ def test_choices_of_an_option() -> None:
     assert offered("config", "--mpath-routing=n") == ["--mpath-routing=no"]
     assert offered("config", "--mpath-routing", "=", "n") == ["--mpath-routing=no"]  # bash's own way to split
     assert offered("config", "--mpath-routing", "=") == ["--mpath-routing=yes", "--mpath-routing=no"]
-    assert offered("session", "create", "--bearer", "") == []
+    assert offered("session", "create", "x", "--bearer", "")[:2] == ["ethernet", "wifi"]
+    assert offered("session", "create", "x", "--flow", "") == []
 
 
 def test_services_and_interfaces_where_one_is_taken() -> None:
@@ -79,6 +79,31 @@ def test_services_and_interfaces_where_one_is_taken() -> None:
     assert offered("config", "--mpath_routing", "yes", "") == IDS
     assert offered("config", "--mpath_routing=yes", "e") == IDS[:1]
     assert offered("status", "") == ["--json", "--help"]
+
+
+def test_sessions_where_one_is_taken() -> None:
+    for word in ("show", "change", "destroy", "connect", "disconnect", "monitor"):
+        assert offered("session", word, "") == ["video", "backup"]
+    assert offered("session", "change", "v") == ["video"]
+    assert offered("session", "change", "video", "--without-service=") == [
+        "--without-service=block",
+        "--without-service=main",
+    ]
+    assert "--flow" in offered("session", "change", "video", "--flow", "*-*-*", "-")
+    assert "--priority" not in offered("session", "change", "video", "--priority", "1", "-")
+
+
+def test_files_are_left_to_the_shell() -> None:
+    assert offered("policy", "check", "") == offered("policy", "check", "/etc/x") == [""]
+    assert offered("policy", "check", "a.toml", "b") == [""]
+    assert offered("policy", "check", "a.toml", "-") == ["--json", "--help"]
+
+
+def test_users_and_groups_are_those_of_the_machine() -> None:
+    found = complete.candidates(("session", "create", "x", "--user", "roo"), complete.live)
+
+    assert ("root", "0") in found
+    assert ("--group=root", "0") in complete.candidates(("session", "change", "x", "--group=roo"), complete.live)
 
 
 def test_options_where_all_places_are_taken() -> None:
@@ -123,7 +148,7 @@ def replies(address: str, folder: Path, *words: str) -> list[str]:
 
 
 def test_bash_offers_what_there_is(scene: Scene, tmp_path: Path) -> None:
-    assert replies(scene.address, tmp_path, "s") == ["services", "status"]
+    assert replies(scene.address, tmp_path, "s") == ["services", "session", "status"]
     assert replies(scene.address, tmp_path, "config", "ethernet_2") == ["ethernet_265676f2a6d2_cable"]
     assert replies(scene.address, tmp_path, "services", "") == [
         "ethernet_36e0bdee6014_cable",
@@ -137,6 +162,15 @@ def test_bash_offers_what_there_is(scene: Scene, tmp_path: Path) -> None:
     # Bash hands "--mpath_routing=y" over as three words and replaces the last one.
     assert replies(scene.address, tmp_path, "config", "--mpath_routing", "=", "y") == ["yes"]
     assert replies(scene.address, tmp_path, "config", "--mpath_routing", "=") == ["yes", "no"]
+
+
+def test_bash_offers_files_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").touch()
+    script = (
+        f"cd {tmp_path}; COMP_WORDS=(mpathctl policy check a); COMP_CWORD=3; _mpathctl mpathctl; "
+        'echo "${#COMPREPLY[@]}"; compgen -f a'
+    )
+    assert shell(script, "unix:path=/nonexistent", tmp_path) == "0\na.toml\n"
 
 
 def test_bash_knows_which_function_to_call(tmp_path: Path) -> None:

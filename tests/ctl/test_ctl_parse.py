@@ -10,18 +10,11 @@ from mpathd.ctl import usage
 from mpathd.ctl.errors import Usage
 from mpathd.ctl.parse import Order, parse
 from mpathd.ctl.table import COMMANDS, JSON, Argument, Command, Option
+from mpathd.model.sessionsettings import SESSION_SETTINGS
 from mpathd.model.settings import NO, SETTINGS, YES
 
 LATER = (
     *COMMANDS,
-    Command(
-        ("session", "create"),
-        "Make a session.",
-        "session:create",
-        takes=(Argument("NAME", "its name", required=True),),
-        options=(Option(("--bearer",), "a bearer", value="B", many=True),),
-    ),
-    Command(("session", "list"), "List sessions.", "session:list"),
     Command(("session", "exec"), "Run.", "session:exec", takes=(Argument("CMD", "a command", many=True),)),
     Command(("mptcp",), "Show connections.", "mptcp:show", options=(Option(("--watch",), "again and again"),)),
     Command(("mptcp", "monitor"), "Tell events.", "mptcp:monitor"),
@@ -49,6 +42,14 @@ def test_every_row_names_a_function(row: Command) -> None:
 def test_every_setting_is_an_option_of_config() -> None:
     (config,) = (row for row in COMMANDS if row.name == "config")
     assert [option.key for option in config.options] == [row.option for row in SETTINGS]
+
+
+@pytest.mark.parametrize("name", ["session create", "session change"])
+def test_every_setting_of_sessions_is_an_option(name: str) -> None:
+    (command,) = (row for row in COMMANDS if row.name == name)
+    assert [(option.key, option.many) for option in command.options] == [
+        (row.option, row.repeat) for row in SESSION_SETTINGS
+    ]
 
 
 def test_a_command_with_everything() -> None:
@@ -90,6 +91,22 @@ def test_a_command_that_takes_a_command_takes_it_with_its_options() -> None:
     assert told("session", "exec", "--", "--odd-name", "--json")[2] == ("--odd-name", "--json")
 
 
+def test_a_place_that_several_take_has_options_between() -> None:
+    assert told("policy", "check", "a", "--json", "b") == ("policy check", {"json": ()}, ("a", "b"))
+    assert complaint("policy", "check", "a", "") == ("policy check: FILE is empty\n  see: mpathctl policy check --help")
+    assert complaint("policy", "check").startswith("policy check: FILE is missing\n")
+
+
+def test_an_empty_value_clears_where_that_makes_sense() -> None:
+    given = told("session", "change", "x", "--type=", "--flow=", "--nat", "never", "--priority=")[1]
+
+    assert given == {"type": ("",), "flow": ("",), "nat": ("never",), "priority": ("",)}
+    assert complaint("session", "change", "x", "--type=best") == (
+        "option --type cannot be 'best'\n  expected one of: any, local, internet"
+    )
+    assert complaint("session", "create", "x", "--bearer", "ether").startswith("option --bearer cannot be 'ether'")
+
+
 def test_help_asks_for_nothing_else() -> None:
     assert told("session", "create", "--help") == ("session create", {"help": ()}, ())
     assert told("--help") == ("", {"help": ()}, ())
@@ -98,9 +115,12 @@ def test_help_asks_for_nothing_else() -> None:
 
 def test_whatever_does_not_fit_is_named_with_what_would() -> None:
     assert complaint("servces") == (
-        "no command called 'servces'\n  commands: services, config, status, monitor, session, mptcp"
+        "no command called 'servces'\n  commands: services, config, session, policy, status, monitor, mptcp"
     )
-    assert complaint("session", "lst") == "no command called 'session lst'\n  commands: create, list, exec"
+    assert complaint("session", "lst") == (
+        "no command called 'session lst'\n  commands: list, show, create, change, destroy, "
+        "connect, disconnect, monitor, exec"
+    )
     assert complaint("--colour") == "mpathctl has no option '--colour'\n  options: --json, --help, --version"
     assert complaint("status", "-l") == "mpathctl status has no option '-l'\n  options: --json, --help"
     assert complaint("config", "--mpath_routing") == (

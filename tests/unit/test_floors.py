@@ -20,7 +20,7 @@ FLOORS = {
     "ports": (("model", "sources"), "what the loop needs, as Protocols"),
     "reconcile": (("model", "plan", "ports"), "the loop knows hands only as Protocols"),
     "bus": (("model",), "the bus face sees the agent as model.agent"),
-    "ctl": (("model",), "mpathctl talks D-Bus only"),
+    "ctl": (("model", "plan", "accounts"), "mpathctl talks D-Bus, and reads policy files as mpathd does"),
     "agent": (("model", "plan", "ports", "reconcile"), "the loop, as its doors use it"),
     "book": (("model", "plan", "policies", "accounts"), "the sessions that are asked for"),
     "policies": (("model", "plan", "accounts"), "policy files on disk"),
