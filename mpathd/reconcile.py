@@ -17,7 +17,7 @@ import structlog
 
 from .model.agent import Pass
 from .model.config import Config
-from .model.errors import Refusal
+from .model.errors import MpathError, Refusal
 from .model.policy import Policy, Stored
 from .model.routing import KernelState, Step
 from .model.session import SessionSettings
@@ -28,7 +28,7 @@ from .plan.contest import Contest
 from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
-from .plan.outcome import Refused, confirmed, in_force
+from .plan.outcome import Refused, confirmed, cure, in_force
 from .ports import Bookkeeping, Keeper, Kernel, Memory, Setup
 
 log = structlog.get_logger("mpathd")
@@ -142,8 +142,26 @@ class Loop:
             await self._poked.wait()
             if streak >= BURST:
                 await asyncio.sleep(PACE)
-            self.pass_()
+            self._try_pass()
             await asyncio.sleep(0)  # let events and callers in, also in a flood
+
+    def _try_pass(self) -> None:
+        """Run a pass; what goes wrong in mpathd itself is said, told to who waits, and tried again."""
+        try:
+            self.pass_()
+        except Exception as error:
+            log.exception("pass.failed", number=self._number)
+            text = f"pass {self._number} failed: {type(error).__name__}: {error}"
+            cure = "this is a fault of mpathd: please report it with its log"
+            fault = Finding("internal", Severity.HIGH, text, cure)
+            others = tuple(finding for finding in self._view.findings if finding.code != fault.code)
+            self._view = replace(self._view, findings=(fault, *others))
+            waiting, self._waiting = self._waiting, []
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(MpathError(text, cure))
+            self._ring_in(self._retry)
+            self._retry = min(self._retry * 2, RETRY_LONGEST)
 
     def pass_(self) -> Pass:
         """Run one pass."""
@@ -158,7 +176,8 @@ class Loop:
         have = self.known(world, desired.kernel)
         turns = turned(desired.kernel.packets, have.packets, policy.numbers)
         due = (*diff(desired.kernel, have, world.rules, world.foreign), *turns)
-        steps, later = self._contest.judge(due, self._wanted, start)
+        moved = any(word in reason for reason in reasons for word in ("link", "address"))
+        steps, later = self._contest.judge(due, self._wanted, start, moved=moved)
         done, refused, held = self._write(steps, have)
         self._refused = refused
         self._have = desired.kernel if not refused and len(steps) == len(due) else have
@@ -272,15 +291,18 @@ class Loop:
             times.append(world.next_expiry + EXPIRY_SLACK)
         if (settle := self._contest.next_settle) is not None:
             times.append(max(0.0, settle - monotonic()) + 0.01)
+        self._ring_in(min(times) if times else None)
+
+    def _ring_in(self, seconds: float | None) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if times:
+        if seconds is not None:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:  # --dry-run and --release have no loop and need none
                 return
-            self._alarm = loop.call_later(min(times), self._ring)
+            self._alarm = loop.call_later(seconds, self._ring)
 
     def _ring(self) -> None:
         self._contest.settle(monotonic())

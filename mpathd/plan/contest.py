@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..model.packet import Load
-from ..model.routing import KernelState, Step, Verb
+from ..model.routing import KernelState, Route, Step, Verb
 from ..model.view import Finding
 from ..model.words import Severity
 
@@ -37,20 +37,23 @@ class Contest:
     _next: dict[Step, float] = field(default_factory=dict)
     _gap: dict[Step, float] = field(default_factory=dict)
 
-    def judge(self, steps: Iterable[Step], wanted: KernelState, now: float) -> tuple[tuple[Step, ...], float | None]:
+    def judge(
+        self, steps: Iterable[Step], wanted: KernelState, now: float, *, moved: bool = False
+    ) -> tuple[tuple[Step, ...], float | None]:
         """Give the steps that may go now, and in how many seconds the first of the others may.
 
         Args:
             steps: what is due.
             wanted: what the last pass had made true.
             now: seconds on a clock that never jumps.
+            moved: links or addresses have changed since: the kernel itself takes routes away then.
         """
         go: list[Step] = []
         first: float | None = None
         for due in steps:
             # Transactions differ by what they found; the fight is over the table.
             step = Step(due.verb, Load(due.what.want)) if isinstance(due.what, Load) else due
-            if not undone(step, wanted) and step not in self._next:
+            if (not undone(step, wanted) or (moved and isinstance(step.what, Route))) and step not in self._next:
                 go.append(due)
                 continue
             if (ready := self._next.get(step, 0.0)) > now:

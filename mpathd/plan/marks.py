@@ -23,7 +23,8 @@ from .tables import Main, routes
 
 
 def rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
-    """Give the rules of a session; both families have their ends, whether a service serves them or not (law 5).
+    """Give the rules of a session; both families have their ends, whether a service serves them or not (law 5);
+    only one that falls back to main has none.
 
     Args:
         choice: the session and its services.
@@ -33,6 +34,8 @@ def rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
         return
     mark, mask, ours = numbers.mark(choice.session.number), numbers.mark_mask, numbers.protocol
     for family in Family:
+        if choice.falls_back(family):
+            continue
         default = choice.defaults.get(family)
         for member in choice.serves(family):
             if member is default:

@@ -44,6 +44,11 @@ class Member:
         """Whether people want it multipath-routed."""
         return self.settings.multipath_routing and self.settings.autoconnect
 
+    @property
+    def way_out(self) -> bool:
+        """Whether it leads to more than its own neighbours, or did until a moment ago: else it is a LAN of main's."""
+        return bool(self.gateways or self.link.point_to_point or self.ruled or self.kept)
+
     def addresses(self, family: Family) -> tuple[LinkAddress, ...]:
         """Give its addresses that sockets may use.
 

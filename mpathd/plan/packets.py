@@ -43,8 +43,12 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
     """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
     rules: list[str] = []
     for family in Family:
+        own_family = f"meta nfproto ipv{4 if family is Family.INET else 6}"
+        if choice.falls_back(family):
+            rules.append(f"{own_family} accept")
+            continue
         if family not in choice.defaults:
-            nfproto = f"meta nfproto ipv{4 if family is Family.INET else 6} oifname @uplinks"
+            nfproto = f"{own_family} oifname @uplinks"
             rules += [f"{nfproto} meta l4proto tcp reject with tcp reset", f"{nfproto} reject"]
             continue
         # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
@@ -95,7 +99,9 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
     mask = f"{numbers.mark_mask:#x}"
     looks, everything = lookups(choice.session for choice in marking)
     tables = {look.name: look.table for look in looks}
-    tables["uplinks"] = Table("set", "type ifname", {_quoted(member.link.name): "" for member in found})
+    tables["uplinks"] = Table(
+        "set", "type ifname", {_quoted(member.link.name): "" for member in found if member.way_out}
+    )
     chains = {"never": Chain(NEVER)}
     kept, nats, guards = {}, {}, {}
     for choice in marking:

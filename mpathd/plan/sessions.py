@@ -68,8 +68,16 @@ class Choice:
             family: the family.
         """
         default = self.defaults.get(family)
-        rest = tuple(member for member in self.members if member is not default)
+        rest = tuple(member for member in self.members if member is not default and member.addresses(family))
         return (default, *rest) if default else rest
+
+    def falls_back(self, family: Family) -> bool:
+        """Tell whether a family without a service goes as without a session.
+
+        Args:
+            family: the family.
+        """
+        return family not in self.defaults and self.session.settings.without_service is Without.MAIN
 
 
 def _rank(session: Session, member: Member) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..model.numbers import METRIC6, SPLIT
 from ..model.routing import Hop, Route
-from ..model.words import Family, Prefix
+from ..model.words import Family, Prefix, family_of
 from ..model.world import Gateway, World
 from .membership import Member
 from .prefixes import Index, holds, span
@@ -92,6 +92,21 @@ def _first_of_each(routes: Iterable[Route]) -> list[Route]:
     return list(found.values())
 
 
+def _stranded(route: Route, hop: Hop, near: list[Prefix]) -> bool:
+    """Whether the kernel would find no way to a copied hop's router."""
+    if hop.via is None or hop.onlink or hop.via.startswith("fe80:") or family_of(hop.via) is not route.family:
+        return False
+    return not any(holds(prefix, hop.via) for prefix in near)
+
+
+def _reachable(route: Route, near: list[Prefix]) -> Route:
+    """A copy that the kernel takes: main may hold a router that no route leads to any more; the copy says "onlink"."""
+    if not any(_stranded(route, hop, near) for hop in route.hops):
+        return route
+    hops = tuple(replace(hop, onlink=True) if _stranded(route, hop, near) else hop for hop in route.hops)
+    return replace(route, hops=hops)
+
+
 def _way_out(member: Member, family: Family, copies: list[Route], protocol: int) -> Route | None:
     """The default of a link for which main has none, or for which somebody more trusted knows better."""
     link = member.link
@@ -134,11 +149,12 @@ def routes(member: Member, family: Family, main: Main, protocol: int) -> tuple[R
         and not route.destination.startswith((LINK_LOCAL, MULTICAST))
     )
     own = {route.destination for route in copies}
-    out = list(copies)
+    near = [route.destination for route in copies if route.on_link]
+    out = [_reachable(route, near) for route in copies]
     gateway = next((g for g in member.gateways if g.family is family), None)
     defaults = [route for route in theirs if route.is_default]
     if defaults and gateway is not None and gateway.source == "main":
-        out.extend(_first_of_each(_copy(route, member, protocol) for route in defaults))
+        out.extend(_reachable(route, near) for route in _first_of_each(_copy(r, member, protocol) for r in defaults))
     elif way := _way_out(member, family, copies, protocol):
         out.append(way)
     thrown = {inner for route in copies for inner in main.prefixes[family].inside(route.destination)} - own

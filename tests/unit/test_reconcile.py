@@ -13,7 +13,7 @@ from fake import FakeKernel
 from mpathd.agent import LiveAgent
 from mpathd.model.agent import Edit, Pass
 from mpathd.model.config import Config
-from mpathd.model.errors import ConfigError, NotApplied, NotFound
+from mpathd.model.errors import ConfigError, MpathError, NotApplied, NotFound
 from mpathd.model.numbers import MAIN
 from mpathd.model.policy import Policy, ServiceSettings, Stored
 from mpathd.model.routing import Hop, KernelState, Route, Step, Verb
@@ -258,3 +258,24 @@ def test_steps_of_a_dry_run_are_commands() -> None:
     )
 
     assert str(step) == "ip -4 route add default via 10.0.2.1 dev eth2 table 257 proto 109 metric 5"
+
+
+def test_a_fault_of_mpathd_itself_is_said_and_gone_over() -> None:
+    kernel = FakeKernel(_world())
+    look, faults = kernel.look, [RuntimeError("a fault")]
+
+    def faulty(protocol: int) -> World:
+        if faults:
+            raise faults.pop()
+        return look(protocol)
+
+    async def work(loop: LiveAgent) -> None:
+        loop.pass_()
+        kernel.look = faulty  # type: ignore[method-assign]
+        with pytest.raises(MpathError, match="RuntimeError: a fault"):
+            await loop.refresh()
+        assert [finding.code for finding in loop.view.findings] == ["internal"]
+        await loop.refresh()
+        assert loop.view.findings == ()
+
+    _run(work, lambda: _loop(kernel))
