@@ -58,7 +58,6 @@ class Tries:
 
     def __init__(self, lab: Lab, watch: Watch, host: str = "client", patience: float = 2.0) -> None:
         self._lab, self._watch, self._host, self._patience = lab, watch, host, patience
-        self._tag = 0
 
     def udp(self, dst: str, source: str | None = None, *, answer: bool = True) -> Went:
         """Sends a datagram.
@@ -68,8 +67,7 @@ class Tries:
             source: address to bind to; None: the kernel chooses.
             answer: somebody answers; else the far side is asked until it has seen the packet.
         """
-        self._tag += 1
-        payload = f"try {os.getpid()} {self._tag}".encode()
+        payload = f"try {os.getpid()} {next(_numbers)}".encode()
         limit = self._patience if answer else 0.0
         done = send_udp(self._lab, self._host, dst, PORT, source, payload, timeout=limit)
         return self._went(done, lambda packet: packet.payload == payload, answer=answer)
@@ -81,8 +79,7 @@ class Tries:
             dst: to whom.
             source: address to bind to; None: the kernel chooses.
         """
-        self._tag += 1
-        payload = f"sendto {os.getpid()} {self._tag}".encode()
+        payload = f"sendto {os.getpid()} {next(_numbers)}".encode()
         family = socket.AF_INET6 if ":" in dst else socket.AF_INET
         with self._lab.socket(self._host, family, socket.SOCK_DGRAM) as sock:
             error = 0

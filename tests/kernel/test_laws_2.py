@@ -269,3 +269,15 @@ def test_an_unnumbered_default_borrows_what_the_kernel_chooses(
             lab.ip("client", UNNUMBERED[4][1])
         eventually(lambda: f"from {lent} " not in lab.ip("client", f"-{family} rule"))
         assert _habits(lab, watch, family) == without
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_setting_overrides_it(lab: Lab, watch: Watch, family: int, tmp_path: Path) -> None:
+    _unnumbered(lab, family)
+    lent = Tries(lab, watch).udp(SERVER[family]).source
+    config = "[uplinks]\nallow_borrowed = true\n"
+    with Bus(tmp_path) as bus, Agent(lab, "client", ["--mpathrouting"], bus=bus, config=config) as agent:
+        assert f"from {lent} unreachable" in lab.ip("client", f"-{family} rule")
+        assert "address-borrowed" not in _findings(agent)
+        for kind, went in Tries(lab, watch).every(SERVER[family], lent).items():
+            assert went.devices == (HOMES[lent],), kind

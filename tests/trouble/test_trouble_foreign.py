@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from kernel.conftest import FAMILIES, fresh_name, settled
 from labkit import Lab
-from labkit.agent import Agent, eventually
+from labkit.agent import Agent, Bus, eventually
 from trouble.outside import Ear, force, objects
 
 OTHERS = 99  # protocol of another program
@@ -119,6 +121,31 @@ def test_a_route_of_theirs_beside_ours(lab: Lab, place: str) -> None:
         assert agent.stop() == 0
         assert ["via 10.0.2.17" in line for line in objects(lab, "client", protocol=OTHERS)] == [True]
         assert objects(lab, "client") == frozenset()
+
+
+def test_a_place_that_is_taken(lab: Lab, tmp_path: Path) -> None:
+    # The kernel refuses a second IPv6 route there: told, the rest is served, and made good once there is room.
+    taken = f"unreachable default table {_table(lab, 2)} metric 200 proto {OTHERS}"
+    lab.ip("client", f"-6 route add {taken}")
+    theirs = objects(lab, "client", protocol=OTHERS)
+    with Bus(tmp_path) as bus, Agent(lab, "client", ["--mpathrouting"], bus=bus) as agent:
+        settled(lab, "client", "vethc3")
+
+        status = json.loads(agent.ctl("status", "--json").stdout)
+
+        assert any(f"table {_table(lab, 2)}" in found["Text"] for found in status["Findings"])
+        assert objects(lab, "client", protocol=OTHERS) == theirs
+        ruled = {a for n in (1, 2, 3) for a in (OWN[4].format(n=n), OWN[6].format(n=n)) if _ruled(lab, a)}
+        assert ruled == {"10.0.1.2", "10.0.2.2", "10.0.3.2", "fd00:0:1::2", "fd00:0:3::2"}
+
+        lab.ip("client", f"-6 route del {taken}")
+
+        eventually(lambda: len(objects(lab, "client")) == 3 * (4 + 4) + 3 * (2 + 2))
+        assert json.loads(agent.ctl("status", "--json").stdout)["Findings"] == []
+
+
+def _ruled(lab: Lab, address: str) -> bool:
+    return f"from {address} unreachable" in lab.ip("client", f"{'-6' if ':' in address else '-4'} rule")
 
 
 class Events:

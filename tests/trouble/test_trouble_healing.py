@@ -18,7 +18,7 @@ from labkit.agent import Agent, Bus, eventually
 from mpathd.model.routing import KernelState, Rule, Step, Verb
 from mpathd.model.words import Family, Prefix
 from mpathd.plan.contest import LONGEST, WINDOW, Contest
-from trouble.outside import Ear, objects
+from trouble.outside import Ear, frozen, objects
 
 ALL = 3 * (4 + 4) + 3 * (2 + 2)  # objects of the post's lab: rules and routes of three addresses in two families
 
@@ -143,6 +143,24 @@ def test_a_contest(lab: Lab, agent: Agent) -> None:
     # The contest is over: the rule comes back at the next try, and stays.
     eventually(lambda: objects(lab, "client") == before, timeout=15.0)
     assert "contested" in _findings(agent)  # remembered for a while: the time part is below
+
+
+def test_a_link_that_flaps_is_no_contest(lab: Lab, agent: Agent) -> None:
+    # The kernel takes the routes of a link that is set down, and a busy mpathd sees only that they are gone.
+    before = objects(lab, "client")
+    for turn in range(10):
+        with frozen(agent):
+            for line in (
+                "link set vethc2 down",
+                "link set vethc2 up",
+                "-4 route add default via 10.0.2.1 dev vethc2 metric 200",
+                "-6 addr replace fd00:0:2::2/64 dev vethc2 nodad",
+                "-6 route add default via fd00:0:2::1 dev vethc2 metric 200",
+            ):
+                lab.ip("client", line)
+            assert objects(lab, "client") < before
+        eventually(lambda: objects(lab, "client") == before, timeout=0.9, what=f"healed at once, flap {turn}")
+    assert _findings(agent) == {}
 
 
 RULE = Rule(Family.INET, 22002, Prefix("10.0.2.2/32"), 281)

@@ -73,9 +73,9 @@ def test_killed_while_saving(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert middle >= MIDDLE
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """The post's lab."""
+    """The post's lab, for all: each daemon takes away what it made."""
     with Lab("three-uplinks", fresh_name(), quiet=True) as made:
         yield made
 
