@@ -83,7 +83,8 @@ def letters(session: Session) -> str:
     Args:
         session: the session.
     """
-    return ("*" if session.values.get("Active", True) else " ") + LETTERS.get(session.values.get("State", ""), " ")
+    letter = LETTERS.get(session.values.get("State", ""), " ")
+    return ("*" if session.values.get("Active", letter != " ") else " ") + letter
 
 
 def listed(sessions: Iterable[Session]) -> str:

@@ -135,7 +135,7 @@ session: back.up
 
 
 def test_a_name_of_its_own_wins_over_the_path() -> None:
-    assert replace(VIDEO, values={"Session": "a-b"}).id == "a-b"
+    assert replace(VIDEO, values={"Identifier": "a-b"}).id == "a-b"
     assert Session("/net/mpathd/session/named/a_2db_2ec_d", {}).id == "a-b.c_d"
 
 
