@@ -47,7 +47,7 @@ class Credentials:
             return known
         try:
             # First the match, then the question: a caller that leaves in between is forgotten all the same.
-            await self._wire.ask("AddMatch", "s", _rule(sender))
+            await self._wire.ask("AddMatch", "s", departure(sender))
             told = (await self._wire.ask("GetConnectionCredentials", "s", sender))[0]
             uid = told["UnixUserID"].value
         except (BusLost, BusRefusal, TimeoutError, KeyError) as error:
@@ -73,7 +73,7 @@ class Credentials:
 
     def _unmatch(self, sender: str) -> None:
         if self._wire.connected:
-            self._wire.tell("RemoveMatch", "s", _rule(sender))
+            self._wire.tell("RemoveMatch", "s", departure(sender))
 
     async def _judge(self, sender: str, uid: int, groups: list[int] | None) -> Caller:
         wanted = _group_id(self._group)
@@ -82,7 +82,7 @@ class Credentials:
             # An account database may live in the network, so it is asked in a thread.
             member = groups if groups is not None else await asyncio.to_thread(_groups_of, uid)
             trusted = wanted in member
-        return Caller(sender, uid, trusted, self._refusal(uid, exists=wanted is not None))
+        return Caller(sender, uid, trusted, self._refusal(uid, exists=wanted is not None), _user_name(uid))
 
     def _refusal(self, uid: int, *, exists: bool) -> tuple[str, str]:
         who = f"root and members of group {self._group}" if exists else "root"
@@ -95,8 +95,12 @@ class Credentials:
         return text, f"become root, or let root make the group: addgroup --system {self._group}"
 
 
-def _rule(sender: str) -> str:
-    """The match for a caller's departure; one a caller, since a general one would wake us for everybody's."""
+def departure(sender: str) -> str:
+    """Give the match for a client's departure; one a client, since a general one would wake us for everybody's.
+
+    Args:
+        sender: its unique name.
+    """
     return f"type='signal',sender='{DRIVER}',member='NameOwnerChanged',arg0='{sender}',arg2=''"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import structlog
 from dbus_next import Message
 
@@ -12,25 +10,25 @@ from mpathd.model.errors import InvalidArguments, MpathError
 
 from .errors import UnknownInterface, UnknownMethod, UnknownObject, error_name, listing, quoted
 from .standard import PEER, interfaces
-from .table import Arg, Call, Caller, Interface, Method, Surface, Tree, authorise, parent
+from .table import Arg, Call, Interface, Method, Surface, Tree, Visit, authorise, parent
 
 log = structlog.get_logger()
 
 
-async def answer(message: Message, surface: Surface, agent: Agent, caller: Callable[[], Awaitable[Caller]]) -> Message:
+async def answer(message: Message, surface: Surface, agent: Agent, visit: Visit) -> Message:
     """Answer a method call; whatever happens, there is an answer, and it is never a traceback.
 
     Args:
         message: the call.
         surface: the table.
         agent: the agent.
-        caller: asks the bus who calls.
+        visit: what the face does for the call.
     """
     try:
         tree = surface.tree()
         row = find(tree, message.path, message.interface, message.member)
         check(row, message)
-        call = Call(agent, tree, message.path, message.body, caller)
+        call = Call(agent, tree, message.path, message.body, visit)
         if row.may is not None:
             await authorise(call, row.may)
         results = await row.run(call)

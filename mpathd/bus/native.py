@@ -1,8 +1,7 @@
-"""The native face, net.mpathd: Manager and Service, row by row."""
+"""The native face, net.mpathd: Manager and Service, row by row; sessions are in sessions.py."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from mpathd.model.view import Service, View
 from mpathd.model.words import Family, ServiceState
 
 from .face import Face
+from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, fit, told
 from .standard import OBJECT_MANAGER, differences, values
 from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, trusted
 from .values import addresses, bag, ethernet, findings, gateways, setting_values, wish, wishes
@@ -22,8 +22,6 @@ from .values import addresses, bag, ethernet, findings, gateways, setting_values
 NAME = "net.mpathd"
 ROOT = "/net/mpathd"
 SERVICES = ROOT + "/service"
-
-UNFIT = re.compile("[^A-Za-z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def service_path(identifier: str) -> str:
     Args:
         identifier: its id; what cannot stand in a path becomes _ and its code, as ConnMan does it.
     """
-    return f"{SERVICES}/{UNFIT.sub(lambda found: f'_{ord(found[0]):02x}', identifier)}"
+    return f"{SERVICES}/{fit(identifier)}"
 
 
 def overall(view: View) -> str:
@@ -121,6 +119,7 @@ MANAGER = Interface(
     "net.mpathd.Manager",
     methods=(
         Method("GetServices", _get_services, gives=(Arg("services", "a(oa{sv})"),)),
+        *CREATE,
         Method("GetStatus", _get_status, gives=(Arg("status", "a{sv}"),)),
         Method("SetDefaults", _set_defaults, takes=(Arg("settings", "a{sv}"),), may=trusted),
         Method("Reload", _reload, may=trusted),
@@ -135,7 +134,7 @@ MANAGER = Interface(
             hint="call SetDefaults; it also forgets what single services have stored",
         ),
     ),
-    signals=(PASS,),
+    signals=(ADDED, REMOVED, PASS),
 )
 
 SERVICE = Interface(
@@ -173,10 +172,11 @@ class NativeSurface:
         self._agent = agent
         self._view: View | None = None
         self._defaults: ServiceSettings | None = None
+        self._sessions = Sessions()
         self._tree = Tree({})
 
     def tree(self) -> Tree:
-        """Manager and services as they are now; made anew only when the picture or the defaults are new."""
+        """Manager, services and sessions as they are now; made anew only when the picture or the defaults are new."""
         view, defaults = self._agent.view, self._agent.defaults
         if view is not self._view or defaults != self._defaults:
             self._view, self._defaults = view, defaults
@@ -185,7 +185,9 @@ class NativeSurface:
             for service in view.services:
                 path = service_path(service.id)
                 objects[path] = Object(path, service, (SERVICE,))
-            self._tree = Tree(objects, (SERVICES,))
+            for thing in self._sessions.objects(view):
+                objects[thing.path] = thing
+            self._tree = Tree(objects, (SERVICES, SESSIONS))
         return self._tree
 
     def changes(self, old: Tree, new: Tree) -> Iterator[Emission]:
@@ -195,7 +197,8 @@ class NativeSurface:
             old: what was told last.
             new: what is true now.
         """
-        return differences(old, new, ROOT)
+        yield from differences(old, new, ROOT)
+        yield from told(old, new, ROOT, MANAGER.name)
 
     def news(self, done: Pass) -> Iterable[Emission]:
         """Tell of a pass that did something, for those who watch.

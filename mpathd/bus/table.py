@@ -23,6 +23,7 @@ class Caller:
     Args:
         sender: unique name on the bus.
         uid: user number, as the bus knows it.
+        user: the user's name, or the number where there is none.
         trusted: root, the daemon's own user, or a member of the group that may change settings.
         refusal: whom to tell what, when the caller is not trusted; text and hint.
     """
@@ -31,6 +32,7 @@ class Caller:
     uid: int
     trusted: bool
     refusal: tuple[str, str] = ("", "")
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,34 @@ class Arg:
     signature: str
 
 
+class Visit(Protocol):
+    """What the face does for a call while it is being answered."""
+
+    async def caller(self) -> Caller:
+        """Ask the bus who calls; not asked unless somebody needs to know."""
+
+    async def stay(self) -> str:
+        """Hear from now on when the caller leaves the bus, and give the bus's GUID.
+
+        Raises:
+            MpathError: it has left.
+        """
+
+    def here(self) -> None:
+        """Make sure that the caller has not left since stay().
+
+        Raises:
+            MpathError: it has.
+        """
+
+    def hold(self, path: str) -> None:
+        """Tell an object's listener nothing until this call is answered; then everything, if it is there.
+
+        Args:
+            path: of the object.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call that is being answered.
@@ -55,14 +85,18 @@ class Call:
         tree: what the face shows at this moment.
         path: the object that was called; it may be a folder.
         args: in the method's order; variants are dbus-next's.
-        caller: asks the bus who calls; not asked unless somebody needs to know.
+        visit: what the face does for it.
     """
 
     agent: Agent
     tree: Tree
     path: str
     args: list[Any]
-    caller: Callable[[], Awaitable[Caller]]
+    visit: Visit
+
+    async def caller(self) -> Caller:
+        """Ask the bus who calls."""
+        return await self.visit.caller()
 
     @property
     def object(self) -> Object:
@@ -70,7 +104,8 @@ class Call:
         return self.tree.objects[self.path]
 
 
-# Says whether a caller may; None in a row means that anyone may and the bus is not asked.
+# Says whether a caller may, or refuses in words of its own; None in a row means that anyone may and the bus is not
+# asked.
 May = Callable[[Caller, "Object"], bool]
 
 
@@ -84,18 +119,19 @@ def trusted(caller: Caller, _thing: Object) -> bool:
     return caller.trusted
 
 
-async def authorise(call: Call, may: May) -> None:
+async def authorise(call: Call, may: May, thing: Object | None = None) -> None:
     """Ask the bus who calls, and refuse those who may not.
 
     Args:
         call: the call.
         may: the row's judge.
+        thing: what would be changed; None for the object that was called.
 
     Raises:
         PermissionDenied: the caller may not.
     """
     caller = await call.caller()
-    if not may(caller, call.object):
+    if not may(caller, thing or call.object):
         raise PermissionDenied(*caller.refusal)
 
 
@@ -184,6 +220,23 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """One client that is told of an object by calls that want no answer, besides the signals to everybody.
+
+    Args:
+        owner: its unique name.
+        path: of its own object.
+        interface: of the calls; its rows are UPDATE and RELEASE.
+        properties: those that it is told.
+    """
+
+    owner: str
+    path: str
+    interface: str
+    properties: tuple[Property, ...] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Object:
     """An object on the bus.
 
@@ -191,11 +244,13 @@ class Object:
         path: where it is.
         subject: the value that its properties are read from.
         interfaces: its own; Peer, Introspectable and Properties come by themselves.
+        listener: whom it is told to by calls.
     """
 
     path: str
     subject: Any
     interfaces: tuple[Interface, ...]
+    listener: Listener | None = None
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,13 @@ DRIVER_PATH = "/org/freedesktop/DBus"
 # Seconds until a call, or all of connecting, counts as failed. The bus answers in less than a millisecond.
 PATIENCE = 5.0
 
-# Bytes of one message. Unmarshalling takes up to 1 us a byte: what one caller can delay us by.
-LONGEST = 64 * 1024
+# Unmarshalling takes up to 1 us a byte, so a message has bounds in bytes, header included: up to SHORT it is read at
+# once, which is what one caller can delay us by; up to COMMON it is read in a thread (1,000 flow selectors of the
+# longest form, what an unprivileged user may ask for, have 130,000); up to LONGEST it is read in a thread if the caller
+# may change settings (10,000 selectors).
+SHORT = 64 * 1024
+COMMON = 256 * 1024
+LONGEST = 16 * 1024 * 1024
 
 # Frames that are taken before the loop gets its turn again: about 2 ms.
 TURN = 8
@@ -75,6 +80,7 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.unique = ""
         self.take: Callable[[Message], None] = _ignore  # gets each call and signal, in order; must not raise
+        self.take_long: Callable[[Message, bytes], None] = _ignore_long  # gets calls over SHORT: head, and all of it
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._serial = 0
@@ -245,7 +251,7 @@ class Wire:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(LONGEST)
+            data = self._sock.recv(SHORT)
         except BlockingIOError:
             return
         except OSError as error:
@@ -280,7 +286,7 @@ class Wire:
         body = int.from_bytes(self._in[4:8], order)
         head = FIXED + -(-int.from_bytes(self._in[12:16], order) // 8) * 8
         whole = head + body <= LONGEST
-        if head > LONGEST:
+        if head > SHORT:
             self._skip = head + body
             log.warning("bus.message_dropped", bytes=head + body)
             return True
@@ -293,16 +299,28 @@ class Wire:
         if not whole:
             self._skip = body
             frame[4:8] = bytes(4)
-        self._read(bytes(frame), body, whole=whole)
+        if whole and size > SHORT:
+            self._long(frame, head)
+        else:
+            self._read(frame, body, whole=whole)
         return True
 
-    def _read(self, frame: bytes, size: int, *, whole: bool) -> None:
-        if len(SignatureTree._cache) > SIGNATURES:  # noqa: SLF001
-            SignatureTree._cache.clear()  # noqa: SLF001
-        try:
-            message = Unmarshaller(io.BytesIO(frame)).unmarshall()
-        except Exception as error:
-            log.warning("bus.message_unreadable", error=str(error))
+    def _long(self, frame: bytearray, head: int) -> None:
+        first = frame[:head]
+        first[4:8] = bytes(4)
+        message = _unmarshalled(first)
+        if message is None:
+            return
+        if message.message_type is MessageType.METHOD_CALL:
+            self.take_long(message, bytes(frame))
+        elif message.sender == DRIVER:
+            self._read(frame, 0, whole=True)
+        else:
+            log.warning("bus.message_dropped", bytes=len(frame))
+
+    def _read(self, frame: bytearray, size: int, *, whole: bool) -> None:
+        message = _unmarshalled(frame)
+        if message is None:
             return
         match message.message_type:
             case MessageType.METHOD_RETURN | MessageType.ERROR:
@@ -318,6 +336,33 @@ class Wire:
 
 def _ignore(_message: Message) -> None:
     """Nobody can know our name yet."""
+
+
+def _ignore_long(_head: Message, _frame: bytes) -> None:
+    """Nobody can know our name yet."""
+
+
+def unmarshal(frame: bytes) -> Message:
+    """Read a message; may run in a thread.
+
+    Args:
+        frame: all of it.
+
+    Raises:
+        Exception: of many kinds, when it is no message.
+    """
+    return Unmarshaller(io.BytesIO(frame)).unmarshall()
+
+
+def _unmarshalled(frame: bytearray) -> Message | None:
+    if len(SignatureTree._cache) > SIGNATURES:  # noqa: SLF001
+        # A new one, and not cleared: a thread may be reading a long message.
+        SignatureTree._cache = {}  # noqa: SLF001
+    try:
+        return unmarshal(bytes(frame))
+    except Exception as error:
+        log.warning("bus.message_unreadable", error=str(error))
+        return None
 
 
 async def _authenticate(sock: socket.socket) -> None:

@@ -43,6 +43,7 @@ class Client:
         self.bus = MessageBus(bus_address=address)
         self.name = name
         self.signals: list[Message] = []
+        self.notices: list[Message] = []  # calls of net.mpathd.Notification, in order
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -69,7 +70,19 @@ class Client:
         if message.message_type is MessageType.SIGNAL and message.path.startswith("/net/mpathd"):
             self.signals.append(message)
             self._news.set()
+        if message.message_type is MessageType.METHOD_CALL and message.interface == "net.mpathd.Notification":
+            self.notices.append(message)
+            self._news.set()
+            return True
         return False
+
+    async def told(self, wanted: Callable[[list[Message]], Any]) -> Any:
+        """Wait until the notices heard so far satisfy a condition; give its result.
+
+        Args:
+            wanted: looks at all notices so far.
+        """
+        return await self.heard(lambda _signals: wanted(self.notices))
 
     async def heard(self, wanted: Callable[[list[Message]], Any]) -> Any:
         """Wait until the signals heard so far satisfy a condition; give its result.

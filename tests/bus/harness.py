@@ -13,20 +13,24 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from mpathd.accounts import NAMES
 from mpathd.bus.native import native_face
 from mpathd.model.agent import Edit, Pass, SessionWish, Status
-from mpathd.model.errors import NotFound, Refusal
+from mpathd.model.errors import NotFound, NotSupported, Refusal
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Rule, Step, Verb
-from mpathd.model.view import Finding, Service, View
+from mpathd.model.session import Origin
+from mpathd.model.view import Finding, Service, SessionView, View
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Severity, Technology
 from mpathd.model.world import Gateway, LinkAddress
+from mpathd.plan.wishes import Limits, Wished, admitted, settings_of
+from mpathd.plan.wishes import values as check
 
 T = TypeVar("T")
 
@@ -132,6 +136,9 @@ class FakeAgent:
         self.reloaded = 0
         self.refused: tuple[Refusal, ...] = ()
         self.edits: list[Edit] = []
+        self.wished: dict[str, Wished] = {}
+        self.numbers: dict[str, int] = {}
+        self.limits = Limits()
         self.failure: Exception | None = None  # raised by the next changes, while it is set
         self.open = asyncio.Event()  # cleared: changes wait
         self.open.set()
@@ -180,24 +187,99 @@ class FakeAgent:
         )
 
     async def create_session(self, wish: SessionWish) -> None:
-        """Take a session."""
+        """Make a session at once.
+
+        Args:
+            wish: what it is to be.
+        """
         self.asked.append(("create", wish.name, wish))
+        item = Wished(settings_of(wish, NAMES), wish.user)
+        admitted(item, self.wished.values(), (), self.limits)
+        self.wished[wish.name] = item
+        await self._again(f"session {wish.name} is new")
 
     async def change_session(self, name: str, values: Mapping[str, object]) -> None:
-        """Take a change of a session."""
+        """Change a session at once.
+
+        Args:
+            name: the session.
+            values: field to value.
+        """
         self.asked.append(("change", name, values))
+        item = self._wish(name)
+        fresh: dict[str, Any] = check(values, NAMES)
+        self.wished[name] = replace(item, settings=replace(item.settings, **fresh))
+        await self._again(f"session {name} is changed")
 
     async def connect_session(self, name: str, *, active: bool) -> None:
-        """Take a session's Connect or Disconnect."""
+        """Make a session active or not.
+
+        Args:
+            name: the session.
+            active: whether its traffic is routed.
+        """
         self.asked.append(("connect", name, active))
+        self.wished[name] = replace(self._wish(name), active=active)
+        await self._again(f"session {name} is connected: {active}")
 
     async def destroy_session(self, name: str) -> None:
-        """Take the end of a session."""
+        """End a session at once.
+
+        Args:
+            name: the session.
+        """
         self.asked.append(("destroy", name, None))
+        self._wish(name)
+        del self.wished[name]
+        await self._again(f"session {name} has ended")
 
     def end_sessions(self, gone: Callable[[str, str], bool]) -> None:
-        """Take the news of owners that are gone."""
-        self.asked.append(("end", "", gone))
+        """End sessions whose owners are gone; they are seen to be gone a little later.
+
+        Args:
+            gone: tells of a unique bus name and of its bus's GUID whether its owner is gone.
+        """
+        there = dict(self.wished)
+        for name, item in there.items():
+            if (client := item.settings.client) is not None and gone(item.settings.owner, client.bus):
+                del self.wished[name]
+        if there != self.wished:
+            asyncio.get_running_loop().call_soon(self._play, "client gone")
+
+    def _wish(self, name: str) -> Wished:
+        item = self.wished.get(name)
+        if item is None:
+            raise NotFound(f"no session called '{name}'", "sessions here")
+        if item.settings.origin is Origin.POLICY:
+            raise NotSupported(f"session '{name}' is made by {item.settings.owner}", "edit that file")
+        return item
+
+    async def _again(self, reason: str) -> None:
+        await self.open.wait()
+        self._play(reason)
+        await asyncio.sleep(0)  # as in the agent, news may be read before the caller goes on
+
+    def _sessions(self, services: tuple[Service, ...]) -> Iterator[SessionView]:
+        for name, item in self.wished.items():
+            number = self.numbers.setdefault(name, len(self.numbers) + 1)
+            bearers = item.settings.allowed_bearers
+            good = [s for s in services if s.state.connected and item.active and {"*", s.technology.value} & {*bearers}]
+            serves = {family: service.id for family in Family for service in reversed(good) if _has(service, family)}
+            best = next((s for s in good if s.id in serves.values()), None)
+            yield SessionView(
+                name=name,
+                number=number,
+                mark=number << 16,
+                state="connected" if best else "disconnected",
+                bearer=best.technology.value if best else "",
+                interface=best.interface if best else "",
+                service=best.id if best else "",
+                routed=tuple(s.id for s in good if s.routed and s is not best),
+                reason="because",
+                active=item.active,
+                settings=item.settings,
+                defaults=serves,
+            )
 
     async def refresh(self) -> None:
         """Count."""
@@ -237,11 +319,22 @@ class FakeAgent:
             steps: what it wrote.
             refused: what the kernel refused.
         """
-        before, self.view = self.view, View(services, findings=findings)
         self.refused = refused
+        self.view = replace(self.view, findings=findings)
+        self._play(reason, services, steps)
+
+    def _play(
+        self, reason: str, services: tuple[Service, ...] | None = None, steps: tuple[Step, ...] = (STEP,)
+    ) -> None:
+        here = self.view.services if services is None else services
+        before, self.view = self.view, View(here, tuple(self._sessions(here)), self.view.findings)
         self.number += 1
         for queue in self._watchers:
-            queue.put_nowait(Pass(self.number, (reason,), before, self.view, steps, refused, 1.25))
+            queue.put_nowait(Pass(self.number, (reason,), before, self.view, steps, self.refused, 1.25))
+
+
+def _has(service: Service, family: Family) -> bool:
+    return any(address.family is family for address in service.addresses)
 
 
 def _settings(old: ServiceSettings, edit: Edit) -> ServiceSettings:

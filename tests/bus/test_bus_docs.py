@@ -13,13 +13,20 @@ from dbus_next import Message, Variant
 from docutils.core import publish_doctree
 
 from bus.client import MANAGER, SERVICES, Client
-from bus.harness import CABLE, FINDING, Scene
+from bus.harness import CABLE, FINDING, SECOND, Scene
 from mpathd.bus import native
+from mpathd.bus.sessions import NOTIFICATION, SESSION, TOLD
 from mpathd.bus.table import Arg, Interface
 from mpathd.model import errors
 
 DOCS = Path(__file__).parents[2] / "docs" / "api"
-FACES = {"manager.rst": native.MANAGER, "service.rst": native.SERVICE}
+FACES = {
+    "manager.rst": native.MANAGER,
+    "service.rst": native.SERVICE,
+    "session.rst": SESSION,
+    "notification.rst": NOTIFICATION,
+}
+THEIRS = ("notification.rst",)  # offered by clients
 
 ROW = re.compile(r"^``([^`]+)``(?: \[(\w+)\])?$", re.MULTILINE)
 KEY = re.compile(r"^ +- ``(\w+)`` \(([^)]+)\):", re.MULTILINE)
@@ -52,7 +59,7 @@ def test_every_row_and_nothing_else(name: str) -> None:
 
     assert Counter(ROW.findall(text)) == Counter(written(FACES[name]))
     assert f":Interface: {FACES[name].name}\n" in text
-    assert f":Service: {native.NAME}\n" in text
+    assert (f":Service: {native.NAME}\n" in text) == (name not in THEIRS)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.rst")))
@@ -91,6 +98,21 @@ def test_every_key_of_every_dictionary(scene: Scene) -> None:
         service_keys += keys(service[name].value[0])
     assert Counter(KEY.findall((DOCS / "manager.rst").read_text())) == Counter(manager_keys)
     assert Counter(KEY.findall((DOCS / "service.rst").read_text())) == Counter(service_keys)
+
+
+def test_every_key_of_a_session(scene: Scene) -> None:
+    async def play() -> Any:
+        async with Client(scene.address) as client:
+            path = await client.call(MANAGER, "net.mpathd.Manager", "CreateSession", "a{sv}o", {}, "/a")
+            properties = "org.freedesktop.DBus.Properties"
+            return await client.call(path, properties, "GetAll", "s", SESSION.name)
+
+    scene.do(scene.agent.show(CABLE, SECOND))
+    session = asyncio.run(play())
+    found = keys(session["IPv4"].value) + keys(session["IPv6"].value)
+    assert Counter(KEY.findall((DOCS / "session.rst").read_text())) == Counter(found)
+    told = KEY.findall((DOCS / "notification.rst").read_text())
+    assert Counter(told) == Counter((row.name, row.signature) for row in TOLD)
 
 
 def keys(bag: dict[str, Variant]) -> list[tuple[str, str]]:

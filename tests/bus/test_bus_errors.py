@@ -29,7 +29,10 @@ BAD: dict[str, tuple[tuple[Any, ...], str, str]] = {
     "unknown method": (
         (MANAGER, FACE, "GetService"),
         THEIRS + "UnknownMethod",
-        "no method called 'GetService' in net.mpathd.Manager\n  methods: GetServices, GetStatus, SetDefaults, Reload",
+        (
+            "no method called 'GetService' in net.mpathd.Manager\n  methods: GetServices, CreateSession, "
+            "CreateNamedSession, DestroySession, GetSessions, GetStatus, SetDefaults, Reload"
+        ),
     ),
     "unknown method without interface": (
         (AT, None, "Destroy"),

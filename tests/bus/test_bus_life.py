@@ -334,7 +334,9 @@ def frame(flags: int = 0, *, spoil: bool = False) -> bytes:
     return bytes(data)
 
 
-def test_frames_that_nobody_can_read_do_not_end_the_connection() -> None:
+def test_frames_that_nobody_can_read_do_not_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wires, "LONGEST", wires.SHORT)
+
     async def play() -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

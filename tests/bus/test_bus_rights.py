@@ -110,7 +110,7 @@ def test_a_caller_is_asked_about_once_and_forgotten_when_it_leaves(scene: Scene)
         return sender
 
     def known(scene: Scene) -> list[str]:
-        return list(scene.face._wire.take.args[1]._known)  # type: ignore[union-attr]
+        return list(scene.face._line.credentials._known)  # type: ignore[union-attr]
 
     assert asyncio.run(play()).startswith(":1.")
 

@@ -215,7 +215,8 @@ def test_machine_id(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("/", ["net"]),
         ("/net", ["mpathd"]),
-        (MANAGER, ["service"]),
+        (MANAGER, ["service", "session"]),
+        ("/net/mpathd/session", []),
         ("/net/mpathd/service", sorted([CABLE.id, SECOND.id, TUNNEL.id])),
         (CABLE_PATH, []),
     ],
@@ -272,6 +273,7 @@ def test_gdbus_reads_the_whole_tree(scene: Scene) -> None:
         MANAGER,
         "/net/mpathd/service",
         *sorted(SERVICES + service.id for service in (CABLE, SECOND, TUNNEL)),
+        "/net/mpathd/session",
     ]
     assert "readwrite b MultipathRouting = false;" in shown
     assert "readonly s Letters = '*A R';" in shown

@@ -1,0 +1,353 @@
+"""Sessions on the native face: objects, settings, who may, and what their clients are told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mpathd.model.agent import SessionWish
+from mpathd.model.errors import AlreadyExists, InvalidArguments, NotFound, PermissionDenied
+from mpathd.model.session import Client, Origin, SessionSettings
+from mpathd.model.sessionsettings import CLIENT_SETTINGS, SessionSetting
+from mpathd.model.view import Service, SessionView, View
+from mpathd.model.words import Family
+
+from .errors import listing, quoted
+from .notices import RELEASE, UPDATE
+from .standard import values
+from .table import (
+    Arg,
+    Call,
+    Caller,
+    Emission,
+    Interface,
+    Listener,
+    Method,
+    Object,
+    Property,
+    Signal,
+    Tree,
+    authorise,
+    trusted,
+)
+from .values import addresses
+
+FACE = "net.mpathd"
+SESSIONS = "/net/mpathd/session"
+
+UNFIT = re.compile("[^A-Za-z0-9_]")
+KINDS = {"as": "a list of strings", "s": "a string", "u": "a number from 0 up", "b": "a boolean"}
+BY_PROPERTY = {row.property: row for row in CLIENT_SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionShown:
+    """What a session's properties are read from.
+
+    Args:
+        session: the session.
+        asked: its settings as D-Bus values, by field.
+        best: the service that it shows.
+        serves: the service of each family.
+    """
+
+    session: SessionView
+    asked: Mapping[str, Any]
+    best: Service | None
+    serves: Mapping[Family, Service]
+
+
+def fit(name: str) -> str:
+    """Make a name fit to stand in a path.
+
+    Args:
+        name: what cannot stand there becomes _ and its code, as ConnMan does it.
+    """
+    return UNFIT.sub(lambda found: f"_{ord(found[0]):02x}", name)
+
+
+def client_name(sender: str, notifier: str) -> str:
+    """Give the name of a client's session, formed as ConnMan does.
+
+    Args:
+        sender: the client's unique name.
+        notifier: path of its object.
+    """
+    return sender.translate(str.maketrans(":.", "__")) + notifier
+
+
+def session_path(name: str, origin: Origin) -> str:
+    """Give the path of a session.
+
+    Args:
+        name: its name.
+        origin: where it comes from.
+    """
+    if origin is Origin.DBUS:
+        return f"{SESSIONS}/{name.rstrip('/')}"
+    return f"{SESSIONS}/{origin.value}/{fit(name)}"
+
+
+def _plain(row: SessionSetting, settings: SessionSettings) -> Any:
+    value = getattr(settings, row.field)
+    if row.signature == "as":
+        return [str(item) for item in value or ()]
+    return str(value) if row.signature == "s" else value
+
+
+class Sessions:
+    """Makes the objects of sessions; settings that are the same are not written out again."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[SessionSettings, Mapping[str, Any]]] = {}
+
+    def objects(self, view: View) -> Iterator[Object]:
+        """Give the objects.
+
+        Args:
+            view: the picture.
+        """
+        services = {service.id: service for service in view.services}
+        known, self._asked = self._asked, {}
+        for session in view.sessions:
+            settings = session.settings
+            before = known.get(session.name)
+            if before is not None and before[0] is settings:
+                self._asked[session.name] = before
+            else:
+                self._asked[session.name] = settings, {row.field: _plain(row, settings) for row in CLIENT_SETTINGS}
+            shown = SessionShown(
+                session=session,
+                asked=self._asked[session.name][1],
+                best=services.get(session.service),
+                serves={family: services[name] for family, name in session.defaults.items() if name in services},
+            )
+            yield Object(session_path(session.name, settings.origin), shown, (SESSION,), _listener(settings))
+
+
+def _listener(settings: SessionSettings) -> Listener | None:
+    client = settings.client
+    if client is None or client.face != FACE:
+        return None
+    return Listener(settings.owner, client.notifier, NOTIFICATION.name, TOLD)
+
+
+def owner(caller: Caller, thing: Object) -> bool:
+    """The right to change a session: its owner's, besides the usual one.
+
+    Args:
+        caller: who asks.
+        thing: the session.
+
+    Raises:
+        PermissionDenied: the caller has it not.
+    """
+    settings = thing.subject.session.settings
+    if caller.trusted or (settings.origin is Origin.DBUS and settings.owner == caller.sender):
+        return True
+    text, hint = caller.refusal
+    raise PermissionDenied(f"session '{settings.name}' is not the caller's, and {text}", hint)
+
+
+def _setting(name: str) -> SessionSetting:
+    row = BY_PROPERTY.get(name)
+    if row is None:
+        msg = f"no session setting called {quoted(name)}"
+        raise InvalidArguments(msg, f"settings: {', '.join(BY_PROPERTY)}")
+    return row
+
+
+def asked(given: Mapping[str, Any]) -> dict[str, object]:
+    """Check names and types of settings, all or nothing; what they may hold is the agent's to say.
+
+    Args:
+        given: D-Bus name to variant.
+
+    Raises:
+        InvalidArguments: no such setting, or a value of another type.
+    """
+    found: dict[str, object] = {}
+    for name, variant in given.items():
+        row = _setting(name)
+        if variant.signature != row.signature:
+            kind = f"{KINDS[row.signature]} ({row.signature})"
+            msg = f"{name} is {kind}, given was type {variant.signature}: {quoted(variant.value)}"
+            raise InvalidArguments(msg, f"send a variant of type {row.signature}")
+        found[row.field] = variant.value
+    return found
+
+
+async def _create(call: Call) -> list[Any]:
+    settings, notifier = call.args
+    wanted = asked(settings)
+    caller = await call.caller()
+    client = Client(await call.visit.stay(), FACE, notifier)
+    name = client_name(caller.sender, notifier)
+    path = session_path(name, Origin.DBUS)
+    if path not in call.tree.objects:
+        call.visit.hold(path)  # its first Update comes after our answer
+    wish = SessionWish(name, Origin.DBUS, caller.sender, caller.uid, caller.trusted, wanted, client)
+    call.visit.here()
+    await call.agent.create_session(wish)
+    return [path]
+
+
+async def _create_named(call: Call) -> list[Any]:
+    name, settings = call.args
+    wanted = asked(settings)
+    caller = await call.caller()
+    path = session_path(name, Origin.NAMED)
+    other = call.tree.objects.get(path)
+    if other is not None and other.subject.session.name != name:
+        msg = f"session '{other.subject.session.name}' has the path that '{name}' would have"
+        raise AlreadyExists(msg, "choose another name")
+    await call.agent.create_session(SessionWish(name, Origin.NAMED, caller.user, caller.uid, caller.trusted, wanted))
+    return [path]
+
+
+def _all(call: Call) -> dict[str, Object]:
+    return {path: thing for path, thing in call.tree.objects.items() if SESSION in thing.interfaces}
+
+
+async def _get_all(call: Call) -> list[Any]:
+    return [[[path, values(SESSION, thing)] for path, thing in _all(call).items()]]
+
+
+async def _destroy_at(call: Call) -> list[Any]:
+    known = _all(call)
+    thing = known.get(call.args[0])
+    if thing is None:
+        raise NotFound(f"no session at {quoted(call.args[0])}", listing("sessions", known))
+    await _end(call, thing)
+    return []
+
+
+async def _destroy(call: Call) -> list[Any]:
+    await _end(call, call.object)
+    return []
+
+
+async def _end(call: Call, thing: Object) -> None:
+    await authorise(call, owner, thing)
+    if thing.listener is not None and thing.listener.owner == (await call.caller()).sender:
+        call.visit.hold(thing.path)  # it knows that the session ends
+    await call.agent.destroy_session(_name(thing))
+
+
+async def _change(call: Call) -> list[Any]:
+    name, variant = call.args
+    await call.agent.change_session(_name(call.object), asked({name: variant}))
+    return []
+
+
+async def _configure(call: Call) -> list[Any]:
+    await call.agent.change_session(_name(call.object), asked(call.args[0]))
+    return []
+
+
+async def _activate(call: Call, *, active: bool) -> list[Any]:
+    await call.agent.connect_session(_name(call.object), active=active)
+    return []
+
+
+async def _set(row: SessionSetting, call: Call, value: Any) -> None:
+    await call.agent.change_session(_name(call.object), {row.field: value})
+
+
+def _name(thing: Object) -> str:
+    return str(thing.subject.session.name)
+
+
+def _property(row: SessionSetting) -> Property:
+    if row.field == "services":  # what is in force; what was asked for may be "choose yourself"
+        return Property(
+            row.property, row.signature, lambda shown: list(shown.session.routed), partial(_set, row), owner
+        )
+    return Property(row.property, row.signature, lambda shown: shown.asked[row.field], partial(_set, row), owner)
+
+
+def _address(family: Family, shown: SessionShown) -> dict[str, Any]:
+    service = shown.serves.get(family)
+    rows = addresses(service, family) if service is not None else []
+    return rows[0] if rows else {}
+
+
+CREATE = (
+    Method(
+        "CreateSession",
+        _create,
+        (Arg("settings", "a{sv}"), Arg("notifier", "o")),
+        (Arg("session", "o"),),
+    ),
+    Method(
+        "CreateNamedSession",
+        _create_named,
+        (Arg("name", "s"), Arg("settings", "a{sv}")),
+        (Arg("session", "o"),),
+        trusted,
+    ),
+    Method("DestroySession", _destroy_at, (Arg("session", "o"),)),
+    Method("GetSessions", _get_all, gives=(Arg("sessions", "a(oa{sv})"),)),
+)
+
+ADDED = Signal("SessionAdded", (Arg("session", "o"), Arg("properties", "a{sv}")))
+REMOVED = Signal("SessionRemoved", (Arg("session", "o"),))
+
+SESSION = Interface(
+    "net.mpathd.Session",
+    methods=(
+        Method("Connect", partial(_activate, active=True), may=owner),
+        Method("Disconnect", partial(_activate, active=False), may=owner),
+        Method("Change", _change, (Arg("name", "s"), Arg("value", "v")), may=owner),
+        Method("Configure", _configure, (Arg("settings", "a{sv}"),), may=owner),
+        Method("Destroy", _destroy),
+    ),
+    properties=(
+        *(_property(row) for row in CLIENT_SETTINGS),
+        Property("Name", "s", lambda shown: shown.best.name if shown.best is not None else ""),
+        Property("State", "s", lambda shown: shown.session.state),
+        Property("Bearer", "s", lambda shown: shown.session.bearer),
+        Property("Interface", "s", lambda shown: shown.session.interface),
+        Property("IPv4", "a{sv}", partial(_address, Family.INET)),
+        Property("IPv6", "a{sv}", partial(_address, Family.INET6)),
+        Property("Active", "b", lambda shown: shown.session.active, hint="call Connect or Disconnect"),
+        Property("Identifier", "s", lambda shown: shown.session.name),
+        Property("Mark", "u", lambda shown: shown.session.mark),
+        Property("Owner", "s", lambda shown: shown.session.settings.owner),
+        Property("Origin", "s", lambda shown: str(shown.session.settings.origin)),
+        Property("Reason", "s", lambda shown: shown.session.reason),
+    ),
+)
+
+# What a session's client is told: what the post shows, and what ConnMan's clients know besides.
+TOLD = tuple(
+    row
+    for row in SESSION.properties
+    if row.name
+    in {
+        *("AllowedBearers", "Bearer", "ConnectionType", "State", "FlowSelectors", "MultipathRoutedServices"),
+        *("IPv4", "IPv6", "Interface", "Name", "AllowedInterface", "ContextIdentifier", "SourceIPRule"),
+    }
+)
+
+NOTIFICATION = Interface("net.mpathd.Notification", signals=(UPDATE, RELEASE))
+
+
+def told(old: Tree, new: Tree, manager: str, interface: str) -> Iterator[Emission]:
+    """Tell of sessions that have come and gone.
+
+    Args:
+        old: what was told last.
+        new: what is true now.
+        manager: path of the object that tells.
+        interface: its interface.
+    """
+    for path, thing in old.objects.items():
+        if SESSION in thing.interfaces and path not in new.objects:
+            yield Emission(manager, interface, REMOVED, [path])
+    for path, thing in new.objects.items():
+        if SESSION in thing.interfaces and path not in old.objects:
+            yield Emission(manager, interface, ADDED, [path, values(SESSION, thing)])
