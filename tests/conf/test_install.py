@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = ROOT / "conf/install"
 CONFIG = "etc/mpathd/mpathd.conf"
+EXAMPLES = sorted((ROOT / "conf/policy.d").iterdir())
 
 
 def install(*arguments: object, status: int = 0, cwd: Path = ROOT, python: object = sys.executable) -> str:
@@ -76,12 +77,19 @@ def test_everything_is_in_its_place(stage: Path) -> None:
         "usr/local/bin/mpathctl",
         "usr/local/sbin/mpathd",
         "usr/local/share/mpathd/manifest",
+        *(f"usr/local/share/doc/mpathd/policy.d/{path.name}" for path in EXAMPLES),
         *(f"usr/local/share/man/man{page[-1]}/{page}.gz" for page in pages),
     }
     completions = {path for path in tree(stage) if "completion" in path or "site-functions" in path}
 
     assert tree(stage) - completions == expected
     assert len(completions) == len(list((ROOT / "conf/completion").glob("*")))
+
+
+def test_examples_are_no_policy_and_the_folder_for_policies_is_empty(stage: Path) -> None:
+    assert list((stage / "etc/mpathd/policy.d").iterdir()) == []
+    for path in EXAMPLES:
+        assert (stage / "usr/local/share/doc/mpathd/policy.d" / path.name).read_text() == path.read_text()
 
 
 def test_nothing_names_the_place_where_it_was_staged(stage: Path) -> None:
@@ -176,9 +184,13 @@ def test_packagers_get_the_places_of_the_distribution(tmp_path: Path, quick: Pat
     stage = tmp_path / "stage"
 
     assert "ExecStart=/usr/sbin/mpathd " in (stage / "usr/lib/systemd/system/mpathd.service").read_text()
-    assert (stage / "usr/sbin/mpathd").read_text().startswith("#!/usr/lib/mpathd/bin/python -I\n")
+    assert (stage / "usr/sbin/mpathd").read_text().startswith("#!/usr/lib/mpathd-python/bin/python -I\n")
     assert (stage / "usr/share/dbus-1/system.d/net.mpathd.conf").exists()
     assert (stage / "usr/lib/systemd/networkd.conf.d/10-mpathd.conf").exists()
+    theirs = stage / "usr/lib/mpathd/policy.d/other-package.toml"
+    theirs.touch()
+    install("--destdir", "stage", "--prefix", "/usr", cwd=tmp_path, python=quick)
+    theirs.unlink()  # fails if an upgrade took it along
     install("--remove", "--destdir", stage, "--prefix=/usr")
     assert list(stage.iterdir()) == []
 
@@ -186,7 +198,6 @@ def test_packagers_get_the_places_of_the_distribution(tmp_path: Path, quick: Pat
 def test_removal_keeps_what_people_changed_and_says_so(copy: Path) -> None:
     (copy / CONFIG).write_text("# mine\n")
     foreign = copy / "etc/mpathd/policy.d/video.toml"
-    foreign.parent.mkdir()
     foreign.touch()
     settings = copy / "var/lib/mpathd/settings.json"
     settings.parent.mkdir(parents=True)
@@ -196,7 +207,7 @@ def test_removal_keeps_what_people_changed_and_says_so(copy: Path) -> None:
 
     assert tree(copy) == {CONFIG, "etc/mpathd/policy.d/video.toml", "var/lib/mpathd/settings.json"}
     assert f"/{CONFIG} was changed here and stays (--purge removes it)" in said
-    assert "/var/lib/mpathd (settings of services) stays (--purge removes it)" in said
+    assert "/var/lib/mpathd (settings of services, and sessions) stays (--purge removes it)" in said
 
 
 def test_purge_takes_these_too(copy: Path) -> None:
