@@ -144,33 +144,13 @@ class Client:
         self._call(ROOT, MANAGER, "DestroySession", "o", (path,), CHANGE)
 
     def change_session(self, path: str, values: Mapping[str, Variant]) -> None:
-        """Change settings of a session and wait until the kernel has them.
-
-        Several at once are all or none, if mpathd has the method for it; else one after the other, until one is wrong.
+        """Change settings of a session, all or none, and wait until the kernel has them.
 
         Args:
             path: its object.
             values: property name to value.
-
-        Raises:
-            Answered: a value does not fit; the hint names those that are changed nevertheless.
         """
-        if len(values) > 1:
-            try:
-                self._call(path, SESSION, "Configure", "a{sv}", (values,), CHANGE)
-            except Answered as error:
-                if error.name != "UnknownMethod":
-                    raise
-            else:
-                return
-        changed: list[str] = []
-        for name, value in values.items():
-            try:
-                self._call(path, SESSION, "Change", "sv", (name, value), CHANGE)
-            except Answered as error:
-                note = f"\n  changed nevertheless: {', '.join(changed)}" if changed else ""
-                raise Answered(error.name, error.text, error.hint + note) from None
-            changed.append(name)
+        self._call(path, SESSION, "Configure", "a{sv}", (values,), CHANGE)
 
     def connect_session(self, path: str, *, active: bool) -> None:
         """Make a session active or inactive and wait until the kernel has it.

@@ -83,8 +83,7 @@ def letters(session: Session) -> str:
     Args:
         session: the session.
     """
-    letter = LETTERS.get(session.values.get("State", ""), " ")
-    return ("*" if session.values.get("Active", letter != " ") else " ") + letter
+    return ("*" if session.values.get("Active") else " ") + LETTERS.get(session.values.get("State", ""), " ")
 
 
 def listed(sessions: Iterable[Session]) -> str:

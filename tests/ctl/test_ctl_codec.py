@@ -8,11 +8,14 @@ from typing import Any
 import dbus_next
 import pytest
 from dbus_next._private.unmarshaller import Unmarshaller
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
 from mpathd.ctl import codec
 from mpathd.ctl.codec import Kind, Message, Unreadable, Variant
+
+# A busy machine is no fault of the codec.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NUMBERS = {
     "y": some.integers(0, 0xFF),
@@ -111,6 +114,7 @@ def call(signature: str, body: list[Any]) -> Message:
     return Message(Kind.CALL, 7, fields | ({codec.SIGNATURE: signature} if signature else {}), body, 2)
 
 
+@UNTIMED
 @given(BODIES)
 @example(("a{sv}", [{"MultipathRouting": Variant("b", value=True), "MultipathTcpLink": Variant("s", "backup")}]))
 @example(("axay(y)", [[], [], [1]]))
@@ -145,6 +149,7 @@ def test_what_it_writes_is_what_dbus_next_writes(content: tuple[str, list[Any]])
     )
 
 
+@UNTIMED
 @given(BODIES)
 def test_what_dbus_next_writes_is_read(content: tuple[str, list[Any]]) -> None:
     signature, body = content
@@ -179,6 +184,7 @@ def test_a_message_of_the_other_byte_order_is_read() -> None:
     assert codec.unpack(data).body == ["hi"]
 
 
+@UNTIMED
 @given(some.binary(max_size=200))
 def test_bytes_without_sense_are_unreadable_and_nothing_worse(data: bytes) -> None:
     start = b"l\x02\x00\x01" + data
@@ -194,6 +200,7 @@ def with_length(data: bytes) -> None:
         pass
 
 
+@UNTIMED
 @given(BODIES, some.data())
 def test_a_damaged_message_is_unreadable_and_nothing_worse(
     content: tuple[str, list[Any]], data: some.DataObject

@@ -17,6 +17,7 @@ VIDEO = Session(
     "/net/mpathd/session/named/video",
     {
         "Mark": 0x10000,
+        "Active": True,
         "Owner": "root",
         "Reason": "ethernet comes first",
         "Origin": "named",
@@ -47,7 +48,9 @@ IDLE = Session(
         "MultipathRoutedServices": [],
     },
 )
-CLIENT = Session("/net/mpathd/session/_1_7/foo/bar", {"State": "online", "Bearer": "wifi", "Interface": "wlan0"})
+CLIENT = Session(
+    "/net/mpathd/session/_1_7/foo/bar", {"State": "online", "Active": True, "Bearer": "wifi", "Interface": "wlan0"}
+)
 
 
 def test_all_about_a_session_as_the_post_has_it() -> None:
@@ -66,6 +69,7 @@ def test_all_about_a_session_as_the_post_has_it() -> None:
  Interface = vethc2
  Name = Wired
  Mark = 65536
+ Active = True
  Owner = root
  Reason = ethernet comes first
  Origin = named
