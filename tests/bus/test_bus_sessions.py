@@ -296,7 +296,7 @@ async def main():
         print(reply.error_name or reply.body[0], flush=True)
     many = await call("CreateSession", "a{sv}o", {"Description": Variant("s", "x" * 300_000)}, "/many")
     print(many.error_name, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    sys.stdin.readline()  # the connection stays open meanwhile
 asyncio.run(main())
 """
 
