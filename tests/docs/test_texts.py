@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -68,3 +69,27 @@ def test_a_decision_has_its_four_parts_on_a_page(path: Path) -> None:
     assert -1 not in places
     assert places == sorted(places)
     assert len(text.splitlines()) <= 60
+
+
+def test_architecture_has_the_table_of_floors() -> None:
+    """The table of tests/unit/test_floors.py, read as a literal, since tests are no package."""
+    tree = ast.parse((ROOT / "tests/unit/test_floors.py").read_text())
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FLOORS"
+    )
+    floors = {name: set(allowed) for name, (allowed, _) in ast.literal_eval(value).items()}
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+
+    assert {name: set(re.findall(r"`(\w+)`", allowed)) for name, allowed in rows} == floors
+    assert all("`" in allowed or allowed == "nothing of ours" for _, allowed in rows)
+
+
+def test_laws_are_numbered_as_they_are_cited() -> None:
+    """Docstrings say "law 5": mpathd(8) has it."""
+    text = (ROOT / "docs/man/mpathd.8.rst").read_text()
+    laws = text[text.index("Laws\n----\n") : text.index("Order of writing\n")]
+    cited = {n for path in (ROOT / "mpathd").rglob("*.py") for n in re.findall(r"\blaw (\d)", path.read_text())}
+
+    assert cited <= set(re.findall(r"^(\d)\. ", laws, re.MULTILINE))
