@@ -128,7 +128,7 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     stored, trouble = store.load(mend=folders is not None)
     lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
 
-    policies = Policies(opts.policies or FOLDERS)
+    policies = Policies(opts.policies or FOLDERS, folders.writing if folders is not None else frozenset)
     book = Book(policies, opts.state, opts.runtime)
 
     def obey(fresh: Setup) -> None:

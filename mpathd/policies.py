@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 
@@ -23,10 +23,12 @@ class Policies:
 
     Args:
         folders: later ones override files of the same name in earlier ones.
+        writing: gives the files that somebody is in the middle of writing.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Iterable[Path], writing: Callable[[], frozenset[Path]] = frozenset) -> None:
         self.folders = tuple(folders)
+        self._writing = writing
         self._good: dict[Path, PolicyFile] = {}
         self._missed: dict[Path, float] = {}
 
@@ -42,7 +44,11 @@ class Policies:
                     chosen[path.name] = path
         findings: list[Finding] = []
         good: dict[Path, PolicyFile] = {}
+        half = self._writing()
         for path in chosen.values():
+            if path in half and path in self._good:
+                good[path] = self._good[path]
+                continue
             try:
                 good[path] = parse(path.read_text(), str(path), NAMES)
             except (ConfigError, OSError, UnicodeDecodeError) as error:

@@ -65,10 +65,10 @@ class Bookkeeping(Protocol):
 class Keeper(Protocol):
     """What lasts over a restart."""
 
-    def numbers(self) -> Mapping[str, int]:
-        """Give name to number of the sessions that were here."""
+    def numbers(self) -> Mapping[str, tuple[int, int]]:
+        """Give name to number and birth of the sessions that were here."""
 
-    def keep(self, numbers: Mapping[str, int]) -> None:
+    def keep(self, numbers: Mapping[str, tuple[int, int]]) -> None:
         """Replace what is kept."""
 
 

@@ -219,7 +219,7 @@ class Loop:
             named = {session.settings.name for session in sessions}
             self._markless = tuple(s.name for s in self._sessions if s.name not in named)
         if keep and self._keeper is not None:
-            self._keeper.keep({session.settings.name: session.number for session in sessions})
+            self._keeper.keep({session.settings.name: (session.number, session.born) for session in sessions})
         return replace(self.policy, sessions=sessions)
 
     def look(self) -> World:

@@ -16,23 +16,23 @@ class Runtime:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "sessions.json"
-        self._last: Mapping[str, int] | None = None
+        self._last: Mapping[str, tuple[int, int]] | None = None
 
-    def numbers(self) -> Mapping[str, int]:
-        """Give name to number of the sessions that were here."""
+    def numbers(self) -> Mapping[str, tuple[int, int]]:
+        """Give name to number and birth of the sessions that were here."""
         if self._last is None:
             try:
                 data = json.loads(self._path.read_text())
-                self._last = {str(name): int(number) for name, number in data["numbers"].items()}
+                self._last = {str(name): (int(number), int(born)) for name, (number, born) in data["numbers"].items()}
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 self._last = {}
         return self._last
 
-    def keep(self, numbers: Mapping[str, int]) -> None:
+    def keep(self, numbers: Mapping[str, tuple[int, int]]) -> None:
         """Replace what is kept, whole or not at all. Called before the kernel gets to know the numbers.
 
         Args:
-            numbers: name to number.
+            numbers: name to number and birth.
         """
         if numbers == self._last:
             return

@@ -5,13 +5,25 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x8, 0x40, 0x80
+IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x8, 0x40, 0x80
 IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 IN_ONLYDIR = 0x01000000
-MASK = IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+EVENT = struct.Struct("=iIII")  # watch, mask, cookie, length of the name
+MASK = (
+    IN_MODIFY
+    | IN_CLOSE_WRITE
+    | IN_MOVED_FROM
+    | IN_MOVED_TO
+    | IN_CREATE
+    | IN_DELETE
+    | IN_DELETE_SELF
+    | IN_MOVE_SELF
+    | IN_ONLYDIR
+)
 
 
 class Inotify:
@@ -25,6 +37,8 @@ class Inotify:
             raise OSError(number, os.strerror(number))
         self._folders: tuple[Path, ...] = ()
         self._watches: dict[int, Path] = {}
+        self._news = False
+        self._writing: set[Path] = set()
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -55,14 +69,36 @@ class Inotify:
 
     def drain(self) -> bool:
         """Take what has arrived; tell whether there was something. Watches of re-made folders are renewed."""
-        some = False
-        while True:
-            try:
-                some = bool(os.read(self._fd, 65536)) or some
-            except OSError as error:
-                if error.errno != errno.EAGAIN:
-                    raise
-                break
+        self._read()
+        some, self._news = self._news, False
         if some:
             self.watch(self._folders)
         return some
+
+    def writing(self) -> frozenset[Path]:
+        """Give the files that somebody is in the middle of writing: changed, and not closed since."""
+        self._read()
+        return frozenset(self._writing)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    raise
+                return
+            at = 0
+            while at + EVENT.size <= len(data):
+                number, mask, _, length = EVENT.unpack_from(data, at)
+                name = data[at + EVENT.size : at + EVENT.size + length].rstrip(b"\0").decode(errors="replace")
+                self._take(self._watches.get(number), name, mask)
+                at += EVENT.size + length
+
+    def _take(self, folder: Path | None, name: str, mask: int) -> None:
+        if mask & IN_MODIFY and folder is not None:
+            self._writing.add(folder / name)
+            return  # half of something is no news
+        if folder is not None:
+            self._writing.discard(folder / name)
+        self._news = True

@@ -111,9 +111,11 @@ class Session:
     Args:
         settings: what it is asked to be.
         number: 1 and up; makes its mark and its table.
+        born: lower is older; numbers are used again, this is not.
         active: it wants traffic routed; Disconnect makes it inactive.
     """
 
     settings: SessionSettings
     number: int
+    born: int = 0
     active: bool = True

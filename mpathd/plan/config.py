@@ -173,7 +173,9 @@ def read(text: str, path: str) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
-        place = Place(int(found[2]), int(found[3])) if found else Place()
+        lines = text.splitlines() or [""]
+        end = Place(len(lines), len(lines[-1]) + 1)  # tomllib says "(at end of document)"
+        place = Place(int(found[2]), int(found[3])) if found else end
         words = found[1] if found else str(error)
         raise wrong(path, place, words, "the file is TOML: [section], then key = value") from None
     except RecursionError:

@@ -105,15 +105,15 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
 
     Args:
         want: what our table is to hold.
-        have: what it held; None if that is not known: then nothing is, since nothing is known to have turned.
+        have: what it held; None if that is not known: then everything may have turned.
         numbers: marks.
     """
-    if want is None or have is None:
+    if want is None:
         return ()
     out = []
-    for name in have.chains:
+    for name in (want if have is None else have).chains:
         kind, _, number = name.partition("_")
-        if kind == "g" and _ways(want, number) != _ways(have, number):
+        if kind == "g" and (have is None or _ways(want, number) != _ways(have, number)):
             out.append(Step(Verb.DELETE, Connections(numbers.mark(int(number)), numbers.mark_mask)))
     return tuple(out)
 

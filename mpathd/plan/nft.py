@@ -46,8 +46,9 @@ def whole(want: Ruleset) -> str:
     lines = [f"add table {TABLE}", f"delete table {TABLE}"]
     if not want.empty:
         lines.append(f"add table {TABLE}")
-        lines += [_declare(name, table) for name, table in want.tables.items()]
+        # Chains before maps: nft 1.0.6 does not find a chain that is declared after an interval map of one field.
         lines += _chain_first(want.chains, want.chains)
+        lines += [_declare(name, table) for name, table in want.tables.items()]
         for name, table in want.tables.items():
             lines += _elements("add", name, table.elements)
         for name, chain in want.chains.items():

@@ -8,6 +8,8 @@ from ..model.numbers import SESSIONS, Numbers
 from ..model.routing import Rule
 from ..model.session import Session, SessionSettings
 
+Kept = tuple[int, int]  # number and birth
+
 
 def foreign(mark: int, rules: Iterable[Rule], mask: int) -> bool:
     """Tell whether a rule of others would match a mark.
@@ -22,7 +24,7 @@ def foreign(mark: int, rules: Iterable[Rule], mask: int) -> bool:
 
 def number(
     wanted: Iterable[SessionSettings],
-    kept: Mapping[str, int],
+    kept: Mapping[str, Kept],
     rules: Iterable[Rule],
     numbers: Numbers,
     asleep: frozenset[str] = frozenset(),
@@ -31,7 +33,7 @@ def number(
 
     Args:
         wanted: sessions in the order in which they get numbers.
-        kept: name to number from before.
+        kept: name to number and birth from before.
         rules: rules that are not ours.
         numbers: marks.
         asleep: names of those that are not active.
@@ -39,14 +41,18 @@ def number(
     strangers = tuple(rules)
     sessions = tuple(wanted)
     taken = {
-        kept[s.name]
+        kept[s.name][0]
         for s in sessions
-        if s.name in kept and not foreign(numbers.mark(kept[s.name]), strangers, numbers.mark_mask)
+        if s.name in kept and not foreign(numbers.mark(kept[s.name][0]), strangers, numbers.mark_mask)
     }
+    youngest = max((born for _, born in kept.values()), default=0)
     out: list[Session] = []
     free, last = 1, min(SESSIONS, numbers.mark_mask // numbers.mark_base)
     for settings in sessions:
-        own = kept.get(settings.name, 0)
+        own, born = kept.get(settings.name, (0, 0))
+        if not born:
+            youngest += 1
+            born = youngest
         if own not in taken:
             while free in taken or (free <= last and foreign(numbers.mark(free), strangers, numbers.mark_mask)):
                 free += 1
@@ -54,5 +60,5 @@ def number(
         if own > last:
             break  # no mark is left; who asked last has none
         taken.add(own)
-        out.append(Session(settings, own, active=settings.name not in asleep))
+        out.append(Session(settings, own, born, active=settings.name not in asleep))
     return tuple(sorted(out, key=lambda session: session.number))

@@ -26,6 +26,7 @@ class Match:
     Args:
         session: its number.
         priority: of the session.
+        born: when the session came; lower is older.
         user: the socket's user; None is any.
         group: the socket's group; None is any.
         flow: the packet's fields.
@@ -33,6 +34,7 @@ class Match:
 
     session: int
     priority: int
+    born: int = 0
     user: int | None = None
     group: int | None = None
     flow: FlowSelector = FlowSelector()
@@ -62,14 +64,14 @@ def matches(session: Session) -> Iterator[Match]:
         session: the session.
     """
     settings = session.settings
-    only, number, priority = settings.only_user, session.number, settings.priority
+    only, head = settings.only_user, (session.number, settings.priority, session.born)
     for flow in settings.selectors:
-        yield Match(number, priority, only, None, flow)
+        yield Match(*head, only, None, flow)
     for user in settings.users:
         if only in {None, user}:
-            yield Match(number, priority, user)
+            yield Match(*head, user)
     for group in settings.groups:
-        yield Match(number, priority, only, group)
+        yield Match(*head, only, group)
 
 
 def _fields(match: Match) -> tuple[Field, ...]:
@@ -183,12 +185,14 @@ def lookups(sessions: Iterable[Session]) -> tuple[tuple[Lookup, ...], tuple[int,
     def rank(shape: tuple[str, ...]) -> tuple[object, ...]:
         # More fields are more specific; between shapes of as many fields the best session among them decides.
         inside = [match for _, match, _ in shapes[shape]]
-        return (-len(shape), -max(m.priority for m in inside), min(m.session for m in inside), shape)
+        return (-len(shape), -max(m.priority for m in inside), min((m.born, m.session) for m in inside), shape)
 
     for expressions in sorted(shapes, key=rank):
-        found = sorted(shapes[expressions], key=lambda item: (item[0], -item[1].priority, item[1].session))
+        found = sorted(
+            shapes[expressions], key=lambda item: (item[0], -item[1].priority, item[1].born, item[1].session)
+        )
         out.extend(_shape(expressions, [(match, fields) for _, match, fields in found], len(out)))
-    everything.sort(key=lambda match: (-match.priority, match.session))
+    everything.sort(key=lambda match: (-match.priority, match.born, match.session))
     return tuple(out), tuple(dict.fromkeys(match.session for match in everything))
 
 

@@ -16,7 +16,8 @@ def _wishes(*names: str) -> list[SessionSettings]:
 
 
 def _given(names: str, kept: dict[str, int] | None = None, *rules: Rule, numbers: Numbers = NUMBERS) -> dict[str, int]:
-    found = number(_wishes(*names), kept or {}, rules, numbers)
+    was = {name: (n, n) for name, n in (kept or {}).items()}
+    found = number(_wishes(*names), was, rules, numbers)
     return {session.settings.name: session.number for session in found}
 
 
@@ -44,3 +45,13 @@ def test_there_is_an_end() -> None:
     assert _given("abcde", numbers=few) == {"a": 1, "b": 2, "c": 3}
     assert _given("ab", None, _rule(0x10000, 0x10000), numbers=few) == {"a": 2}
     assert _given("a", None, _rule(0, 0x10000), _rule(0x10000, 0x10000)) == {}
+
+
+def test_age_is_kept_apart_from_the_number() -> None:
+    first = number(_wishes("a", "b"), {}, (), NUMBERS)
+    kept = {session.settings.name: (session.number, session.born) for session in first if session.settings.name == "b"}
+
+    second = {s.settings.name: s for s in number(_wishes("b", "young"), kept, (), NUMBERS)}
+
+    assert second["young"].number < second["b"].number
+    assert second["young"].born > second["b"].born

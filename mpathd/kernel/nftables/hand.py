@@ -8,7 +8,7 @@ given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so text
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from hashlib import sha256
 
 from ...model.packet import TABLE, Load, Ruleset
 from .conntrack import forget
@@ -17,6 +17,7 @@ from .netlink import Netfilter
 
 STATE = re.compile(r"set state_([0-9a-f]{16}) ")
 NAME = TABLE.partition(" ")[2]
+SEEN = re.compile(r"\n\tset (seen_[0-9a-f]{16}) \{\n\t\ttype mark\n\t\}\n")
 COUNTERS = re.compile(r"packets \d+ bytes \d+")
 
 
@@ -30,6 +31,7 @@ class Nftables:
         self._generation = -2
         self._known: Ruleset | None = None  # what we wrote last, while nobody has changed it since
         self._listing: str | None = None
+        self._digest = ""
 
     def close(self) -> None:
         """Give socket and context back."""
@@ -58,10 +60,13 @@ class Nftables:
         if current != self._generation:
             listing = self._list()
             if listing != self._listing:
-                self._known, self._listing = (Ruleset() if not listing else None), listing
+                # At the first look the table may be our predecessor's, whole as it left it; later, others changed it.
+                intact = self._listing is None and _intact(listing)
+                self._known, self._listing = (None if listing else Ruleset()), listing
+                found = STATE.search(listing)
+                self._digest = found[1] if found and intact else "?" if listing else ""
             self._generation = current
-        found = STATE.search(self._listing or "")
-        return self._known, found[1] if found else "?" if self._listing else ""
+        return self._known, self._digest
 
     def moved(self) -> bool:
         """Tell whether somebody else has changed a ruleset since the last look."""
@@ -94,9 +99,22 @@ class Nftables:
         library = self._open()
         if library is None:
             return self.missing
-        _, error = library.run(text)
-        with suppress(OSError):
-            self._listing = self._list()
-            self._generation = self._netfilter.generation()
-        self._known = None if error else load.want
+        old = SEEN.search(self._listing or "")
+        goes = f"delete set {TABLE} {old[1]}\n" if old and not text.startswith("add table") else ""
+        _, error = library.run(text + goes)
+        if not error and not load.want.empty:
+            library.run(f"add set {TABLE} {_seal(self._list())} {{ type mark; }}")
+        self._listing = self._list()
+        self._generation = self._netfilter.generation()
+        self._known, self._digest = (None, "?") if error else (load.want, load.want.digest())
         return error.strip()
+
+
+def _seal(listing: str) -> str:
+    """The name of the set that says: the table is as its maker left it."""
+    return f"seen_{sha256(listing.encode()).hexdigest()[:16]}"
+
+
+def _intact(listing: str) -> bool:
+    found = SEEN.search(listing)
+    return found is not None and _seal(SEEN.sub("", listing)) == found[1]

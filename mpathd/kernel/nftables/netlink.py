@@ -20,6 +20,7 @@ class Netfilter:
 
     def __init__(self) -> None:
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._sequence = 0
 
     def close(self) -> None:
         """Give the socket back."""
@@ -35,12 +36,16 @@ class Netfilter:
             family: of nfgenmsg.
         """
         payload = bytes((family, 0, 0, 0)) + body
-        self._sock.send(HEADER.pack(16 + len(payload), kind, F_REQUEST | flags, 1, 0) + payload)
-        data = self._sock.recv(65536)
-        length, what, _, _, _ = HEADER.unpack_from(data)
-        if what == NLMSG_ERROR:
-            return -struct.unpack_from("=i", data, 16)[0], b""
-        return 0, data[20:length]
+        self._sequence += 1
+        self._sock.send(HEADER.pack(16 + len(payload), kind, F_REQUEST | flags, self._sequence, 0) + payload)
+        while True:
+            data = self._sock.recv(65536)
+            length, what, _, sequence, _ = HEADER.unpack_from(data)
+            if sequence != self._sequence:
+                continue
+            if what == NLMSG_ERROR:
+                return -struct.unpack_from("=i", data, 16)[0], b""
+            return 0, data[20:length]
 
     def generation(self) -> int:
         """Give the number that every change of any ruleset in this namespace counts up."""
