@@ -215,6 +215,8 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify) -> None:
     def read() -> None:
         loop.read_policies()
         loop.poke("file")
+        if folders.news:  # came while the files were read, and may be newer than what was read
+            events.call_soon(moved)
 
     def moved() -> None:
         if folders.drain():

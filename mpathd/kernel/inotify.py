@@ -75,6 +75,11 @@ class Inotify:
             self.watch(self._folders)
         return some
 
+    @property
+    def news(self) -> bool:
+        """Whether writing() has taken something that drain() is still to tell."""
+        return self._news
+
     def writing(self) -> frozenset[Path]:
         """Give the files that somebody is in the middle of writing: changed, and not closed since."""
         self._read()
