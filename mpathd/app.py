@@ -190,13 +190,14 @@ def goodbye(loop: LiveAgent) -> int:
     return FAILED if refused else DONE
 
 
-async def serve(loop: LiveAgent, machine: Machine, folders: Inotify) -> None:
+async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bool) -> None:
     """Run until told to stop.
 
     Args:
         loop: the loop.
         machine: the hands.
         folders: watches the folders of sources and policies.
+        keep: the kernel is left as it is, and another mpathd comes: sessions of clients go on.
     """
     stop, hup = asyncio.Event(), asyncio.Event()
     events = asyncio.get_running_loop()
@@ -238,7 +239,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify) -> None:
         systemd.notify(f"READY=1\nSTATUS={len(loop.view.services)} services")
         await stop.wait()
         systemd.notify("STOPPING=1")
-        await face.stop()
+        await face.stop(release=not keep)
         for task in tasks:
             task.cancel()
 
@@ -302,7 +303,7 @@ def run(opts: Options) -> int:
     loop = reconciler(opts, made, machine, folders)
     if opts.release:
         return release(loop)
-    asyncio.run(serve(loop, machine, folders))
+    asyncio.run(serve(loop, machine, folders, keep=opts.keep or made.config.keep))
     status = DONE
     if not (opts.keep or loop.config.keep):
         status = goodbye(loop)

@@ -1,6 +1,6 @@
 """Every number that mpathd puts into the kernel, each with its reason.
 
-All of them can be set in mpathd.conf, section [numbers]; the defaults are those of CONTRACT.md section 2.
+All of them can be set in mpathd.conf, section [numbers]; the defaults and their reasons stand here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPLIT = {2: 1, 10: 3}
 # so that what we read back equals what we wrote.
 METRIC6 = 1024
 
-# Offsets of our rules from priority_base, in the order of CONTRACT.md section 2.
+# Offsets of our rules from priority_base, in the order in which the kernel tries them (mpathd(8), Rules and Sessions).
 MEMBER_OWN, SESSION_OWN, SESSION_MAIN, MEMBER_TABLE, MEMBER_END = 1000, 1001, 1002, 1003, 1004
 SESSION_TABLE, SESSION_END = 2000, 2001
 SERVICE_OWN, SERVICE_MAIN, SERVICE_TABLE, SERVICE_END = 3000, 3001, 3002, 3003

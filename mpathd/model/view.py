@@ -67,7 +67,7 @@ class Service:
 
     @property
     def letters(self) -> str:
-        """The four columns of `mpathctl services`: managed, autoconnect, multipath, state (CONTRACT 3)."""
+        """The four columns of `mpathctl services`: managed, autoconnect, multipath, state (mpathctl(1), output of services)."""
         return (
             "*"
             + ("A" if self.settings.autoconnect else " ")

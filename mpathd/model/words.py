@@ -94,7 +94,7 @@ class ServiceState(StrEnum):
 
     @property
     def letter(self) -> str:
-        """The letter that `mpathctl services` prints (CONTRACT 3)."""
+        """The letter that `mpathctl services` prints (mpathctl(1), output of services)."""
         return LETTERS[self]
 
     @property

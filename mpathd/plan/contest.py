@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..model.packet import Load
+from ..model.packet import Connections, Load
 from ..model.routing import KernelState, Route, Step, Verb
 from ..model.view import Finding
 from ..model.words import Severity
@@ -25,6 +25,8 @@ def undone(step: Step, wanted: KernelState) -> bool:
     """
     if isinstance(step.what, Load):
         return wanted.packets == step.what.want
+    if isinstance(step.what, Connections):
+        return False  # each one is new; forgetting repeats nothing
     there = step.what in wanted.routes or step.what in wanted.rules
     return not there if step.verb is Verb.DELETE else there
 

@@ -1,7 +1,7 @@
 """From what is there and what is wished for to what should be in the kernel, and what to show.
 
 Rule 1: every decision about a service's rules is made in this file. The four rules of an address, and why they stand
-in this order, are in CONTRACT.md section 2 and docs/decisions/001-ends-are-rules.md.
+in this order, are in mpathd(8), Rules, and docs/decisions/001-ends-are-rules.md.
 """
 
 from __future__ import annotations

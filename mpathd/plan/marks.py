@@ -1,4 +1,4 @@
-"""Rules and tables of sessions: the order and the reasons are CONTRACT.md's, section 2."""
+"""Rules and tables of sessions: their order and its reasons are in mpathd(8), Sessions."""
 
 from __future__ import annotations
 

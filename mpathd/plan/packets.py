@@ -17,7 +17,7 @@ from .membership import Member
 from .sessions import Choice
 from .shapes import lookups
 
-# What is never a session's traffic, also with `*-*-*` (CONTRACT 4); each line is a test.
+# What is never a session's traffic, also with `*-*-*` (mpathd-policy(5)); each line is a test.
 NEVER = (
     'oif "lo" accept',
     "fib daddr type { local, broadcast, multicast } accept",

@@ -58,8 +58,8 @@ class Choice:
 
     @property
     def marks(self) -> bool:
-        """Whether its packets are marked: not while it is inactive, or falls back to main without a service."""
-        return self.session.active and (self.best is not None or self.session.settings.without_service is Without.BLOCK)
+        """Whether its packets are marked: not while it falls back to main. One that is not active has no service."""
+        return self.best is not None or self.session.settings.without_service is Without.BLOCK
 
     def serves(self, family: Family) -> tuple[Member, ...]:
         """Give the services that carry a family, the default first.

@@ -36,7 +36,7 @@ class Main:
 
 
 def shortish(route: Route) -> bool:
-    """Tell whether a route counts as a default: it is one, or half of a split one (CONTRACT 5, law 6).
+    """Tell whether a route counts as a default: it is one, or half of a split one (mpathd(8), law 6).
 
     Args:
         route: the route.

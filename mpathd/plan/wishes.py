@@ -80,7 +80,7 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
 
 
 def _services(value: object) -> tuple[str, ...] | None:
-    """By hand: kept as given, an empty list means none, "*" lets mpathd choose again (CONTRACT 4)."""
+    """By hand: kept as given, an empty list means none, "*" lets mpathd choose again (mpathd-policy(5))."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise InvalidArguments(f"MultipathRoutedServices = {value!r} does not fit", "expected a list of service ids")
     return None if "*" in value else tuple(item for item in value if item)

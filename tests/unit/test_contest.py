@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpathd.model.packet import Connections
 from mpathd.model.routing import KernelState, Rule, Step, Verb
 from mpathd.model.words import Address, Family, host
 from mpathd.plan.contest import LONGEST, PATIENCE, WINDOW, Contest
@@ -63,3 +64,11 @@ def test_others_go_on_while_one_waits() -> None:
     assert go == (fresh,)
     assert wait is not None
     assert 0 < wait <= WINDOW
+
+
+def test_forgetting_connections_is_no_fight() -> None:
+    contest, step = Contest(), Step(Verb.DELETE, Connections(0x10000, 0x7FFF0000))
+
+    for now in range(3 * PATIENCE):
+        assert contest.judge([step], TRUE, now / 10) == ((step,), None)
+    assert contest.findings([]) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 
 NETLINK_NETFILTER = 12
 HEADER = struct.Struct("=IHHII")
@@ -69,6 +70,7 @@ def events() -> socket.socket:
     """Open a socket that hears of every change of a ruleset."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     sock.bind((0, 0))
-    sock.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_NFTABLES)
+    with suppress(PermissionError):  # --dry-run needs no rights, and no events
+        sock.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_NFTABLES)
     sock.setblocking(False)
     return sock
