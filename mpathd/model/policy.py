@@ -49,7 +49,7 @@ class Policy:
         exclude: those that may not.
         source_order: names of gateway sources, most trusted first.
         static: interface name or service identifier to gateway addresses (None: on the link).
-        allow_borrowed: route services by their address even while main's default borrows it (mpathd.conf(5), [uplinks]).
+        allow_borrowed: route services by their address even while main's default borrows it (mpathd.conf(5)).
         numbers: the numbers for the kernel.
         sessions: those that are here, with their numbers.
     """

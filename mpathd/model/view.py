@@ -67,7 +67,7 @@ class Service:
 
     @property
     def letters(self) -> str:
-        """The four columns of `mpathctl services`: managed, autoconnect, multipath, state (mpathctl(1), output of services)."""
+        """The four columns of `mpathctl services`: managed, autoconnect, multipath, state."""
         return (
             "*"
             + ("A" if self.settings.autoconnect else " ")

@@ -133,8 +133,8 @@ def tables_of(steps: Iterable[Step]) -> frozenset[tuple[int, int]]:
 
 
 def held_back(steps: Iterable[Step], broken: frozenset[tuple[int, int]], have: KernelState) -> frozenset[Step]:
-    """Give the steps that must wait because their table lacks a route (mpathd(8), Order of writing): new rules of a source whose
-    table could not be filled, unless rules for it are there already.
+    """Give the steps that must wait because their table lacks a route: new rules of a source whose table could not be
+    filled, unless rules for it are there already (mpathd(8), Order of writing).
 
     Args:
         steps: what is due.

@@ -37,7 +37,7 @@ UP2 = ("10.64.2.2", "fd00:64:2::2")
 
 
 def table_of(index: int) -> int:
-    """The number of a service's table (CONTRACT 2).
+    """The number of a service's table (mpathd(8)).
 
     Args:
         index: the link's interface index.

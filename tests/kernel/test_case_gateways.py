@@ -89,7 +89,7 @@ def test_an_uplink_of_one_family_only() -> None:
         case.ip(NO_DEFAULT2[1])
         case.start()
         case.leave_by("net2", UP2[0])
-        # It is an uplink, so its IPv6 traffic must not leave by another (DESIGN 5, law 1).
+        # It is an uplink, so its IPv6 traffic must not leave by another (mpathd(8), law 1).
         case.refused(UP2[1])
         case.settle()
 

@@ -83,7 +83,7 @@ def test_a_foreign_default_where_ours_goes_is_left_alone_and_reported() -> None:
         assert [line for line in case.table_by("up2") if "proto static" in line] == [
             "default via 10.64.1.1 dev up1 proto static metric 102"
         ]
-        # CONTRACT 3: rules appear only once the table holds what main has.
+        # mpathd(8): rules appear only once the table holds what main has.
         assert case.rules(UP2[0]) == []
         texts = [finding["Text"] for finding in case.status()["Findings"]]
         assert [text for text in texts if f"table {table}" in text] == texts != []

@@ -1,4 +1,4 @@
-"""The floors of the house (DESIGN 3): who may import whom, and what pure floors may not touch."""
+"""The floors of the house (docs/architecture.md): who may import whom, and what pure floors may not touch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ IMPURE = {
     "dbus_next", "pyroute2", "io", "shutil", "tempfile", "select", "signal", "ctypes",
 }  # fmt: skip
 PURE_NAMES = {"socket": {"AF_INET", "AF_INET6", "inet_pton", "inet_ntop"}}  # arithmetic on addresses
-HEAVY = {"ctl": {"pyroute2", "structlog"}}  # CONTRACT 8: mpathctl starts fast
+HEAVY = {"ctl": {"pyroute2", "structlog"}}  # docs/decisions/008: mpathctl starts fast
 
 
 def _modules() -> list[Path]:
