@@ -222,7 +222,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
     def moved() -> None:
         if folders.drain():
             read()
-            events.call_later(GRACE, read)  # for a file that was only on its way
+            events.call_later(GRACE * 1.2, read)  # for a file that was only on its way, or is gone for good
 
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)

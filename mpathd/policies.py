@@ -51,6 +51,8 @@ class Policies:
                 continue
             try:
                 good[path] = parse(path.read_text(), str(path), NAMES)
+            except FileNotFoundError:  # gone since the folder was listed
+                continue
             except (ConfigError, OSError, UnicodeDecodeError) as error:
                 findings.append(self._bad(path, error))
                 if path in self._good:
