@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +22,11 @@ from kernel.helpers_sessions import (
     Stream,
     Went,
 )
+from labkit.agent import eventually
 
 USER, GROUP = 41001, 42001
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+GONE = {errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPIPE, errno.ECONNABORTED}
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +281,72 @@ def elsewhere(case: Case) -> Iterator[Case]:
     yield case
     for route in routes:
         case.lab.ip("client", route.replace(" add ", " del "))
+
+
+HOW = ["link loss", "policy"]
+
+
+def _switch(case: Case, how: str) -> None:
+    """From vethc1 to vethc2."""
+    if how == "link loss":
+        case.carrier(1, up=False)
+    else:
+        case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_translated_datagram_socket_moves(elsewhere: Case, family: int, how: str) -> None:
+    case = elsewhere
+    case.session("s", allowed_bearers=["ethernet"], multipath_routed_services=[], flow_selectors=FLOW)
+    with case.lab.socket("client", FAMILY[family], socket.SOCK_DGRAM) as sock:
+        sock.settimeout(3)
+        sock.connect((SERVER[family], PORT))
+        try:
+            sock.send(b"one")
+            assert sock.recv(9) == b"one"
+            assert case.ways(payload=b"one", dst=SERVER[family]) == (way(1, family),)
+
+            _switch(case, how)
+
+            sock.send(b"two")
+            assert sock.recv(9) == b"two"
+            assert case.ways(payload=b"two", dst=SERVER[family]) == (way(2, family),)
+        finally:
+            if how == "link loss":
+                case.carrier(1, up=True)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_translated_connection_hears_its_end(elsewhere: Case, family: int, how: str) -> None:
+    """It cannot go on from another address: it hears so at its next packet rather than hang."""
+    case = elsewhere
+    case.session("s", allowed_bearers=["ethernet"], multipath_routed_services=[], flow_selectors=FLOW)
+    with case.lab.socket("client", FAMILY[family], socket.SOCK_STREAM) as sock:
+        sock.settimeout(3)
+        sock.connect((SERVER[family], PORT))
+        try:
+            sock.send(b"one")
+            assert sock.recv(9) == b"one"
+
+            _switch(case, how)
+            case.watch.clear()
+
+            def ended() -> int:
+                try:
+                    sock.send(b"two")
+                except OSError as error:
+                    return error.errno or 0
+                return 0
+
+            heard = eventually(ended, 3.0, "the connection hears its end")
+            assert heard in GONE
+            case.arrived()
+            assert {w[1] for w in case.ways(dst=SERVER[family], dport=PORT)} <= {OF[family][1]}
+        finally:
+            if how == "link loss":
+                case.carrier(1, up=True)
 
 
 def test_nothing_leaves_with_a_wrong_source_through_switches(elsewhere: Case) -> None:
