@@ -328,19 +328,24 @@ def test_a_thousand_services(scene: Scene) -> None:
 
 @pytest.mark.parametrize("words", [("services",), ("session", "list")], ids=" ".join)
 def test_it_starts_without_what_is_slow_to_import(scene: Scene, words: tuple[str, ...]) -> None:
-    """What costs most at the start stays out: counted, not timed."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "mpathd.ctl", *words],
-        env=environment(scene.address),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-        cwd="/",
-    )
-    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    loaded = {module.partition(".")[0] for module in modules}
+    """What costs most at the start stays out: counted, not timed, beside what Python itself loads here."""
+
+    def modules(*argv: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", *argv],
+            env=environment(scene.address),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            cwd="/",
+        )
+        return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    # An editable installation brings a finder of its own, which imports pathlib before anything of ours runs.
+    ours = modules("-m", "mpathd.ctl", *words) - modules("-c", "pass")
+    loaded = {module.partition(".")[0] for module in ours}
 
     assert "mpathd" in loaded
     assert not loaded & {"dbus_next", "pyroute2", "structlog", "asyncio", "argparse", "json", "logging", "pathlib"}
-    assert not {module for module in modules if module.startswith("mpathd.plan")}
+    assert not {module for module in ours if module.startswith("mpathd.plan")}
