@@ -104,9 +104,11 @@ class Nftables:
         _, error = library.run(text + goes)
         if not error and not load.want.empty:
             library.run(f"add set {TABLE} {_seal(self._list())} {{ type mark; }}")
-        self._listing = self._list()
-        self._generation = self._netfilter.generation()
-        self._known, self._digest = (None, "?") if error else (load.want, load.want.digest())
+        # The generation before the listing: what others change in between is then news, not a part of what we know.
+        generation, self._listing = self._netfilter.generation(), self._list()
+        ours = not error and (not self._listing if load.want.empty else _intact(self._listing))
+        self._generation = generation if ours else -2
+        self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
         return error.strip()
 
 
