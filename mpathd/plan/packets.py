@@ -65,12 +65,11 @@ def _translation(choice: Choice) -> Chain:
     rules = []
     for family in Family:
         for member in choice.serves(family):
-            own = [a.address for a in member.addresses(family) if not a.tentative and not a.deprecated]
-            own = own or [a.address for a in member.addresses(family)]
-            everything = [a.address for a in member.addresses(family)]
-            word = WORDS[family]
-            dev = _quoted(member.link.name)
-            rules.append(f"oifname {dev} {word} saddr != {_braces(everything)} snat {word} to {own[0]}")
+            there = member.addresses(family)
+            best = next((a for a in there if not a.tentative and not a.deprecated), there[0])
+            own = _braces(a.address for a in there)
+            word, dev = WORDS[family], _quoted(member.link.name)
+            rules.append(f"oifname {dev} {word} saddr != {own} snat {word} to {best.address}")
     return Chain(tuple(rules))
 
 

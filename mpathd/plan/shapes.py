@@ -16,8 +16,6 @@ from ..model.session import Session
 from ..model.words import Family, family_of
 from .prefixes import span
 
-Range = tuple[int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Match:
