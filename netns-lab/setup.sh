@@ -9,6 +9,7 @@ mpathd_setup() {  # $1: "run" or "dev" (with the tools that the tests need)
 	command -v dbus-daemon >/dev/null || want+=(dbus)
 	command -v python3 >/dev/null || want+=(python3)
 	command -v pgrep >/dev/null || want+=(procps)
+	[ "$1" = run ] || command -v ping >/dev/null || want+=(iputils-ping)
 	python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
 	if [ ${#want[@]} -gt 0 ]; then
 		if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
