@@ -26,6 +26,11 @@ SPLIT = {2: 1, 10: 3}
 # so that what we read back equals what we wrote.
 METRIC6 = 1024
 
+# Offsets of early rules: what is never a session's, and what has a source already, go past them; then selectors with
+# a source port, by how many fields they have (5 to 2), a band each; then servers go past; then the others (4 to 0).
+EARLY_NEVER, EARLY_SOURCED, EARLY_SPORT, EARLY_SERVERS, EARLY_OPEN, EARLY_BAND = 0, 1, 10, 410, 420, 100
+AS_WITHOUT = 2999  # where what went past goes on, behind all rules of sessions
+
 # Offsets of our rules from priority_base, in the order in which the kernel tries them (mpathd(8), Rules and Sessions).
 MEMBER_OWN, SESSION_OWN, SESSION_MAIN, MEMBER_TABLE, MEMBER_END = 1000, 1001, 1002, 1003, 1004
 SESSION_TABLE, SESSION_END = 2000, 2001

@@ -52,6 +52,7 @@ class Policy:
         allow_borrowed: route services by their address even while main's default borrows it (mpathd.conf(5)).
         numbers: the numbers for the kernel.
         sessions: those that are here, with their numbers.
+        early_rules: rules of one family that catch a session's unbound sockets; 0 leaves them to translation.
     """
 
     defaults: ServiceSettings = ServiceSettings()
@@ -63,3 +64,4 @@ class Policy:
     allow_borrowed: bool = False
     numbers: Numbers = Numbers()
     sessions: tuple[Session, ...] = ()
+    early_rules: int = 32

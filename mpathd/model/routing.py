@@ -7,6 +7,7 @@ from enum import Enum
 
 from .numbers import MAIN, METRIC6
 from .packet import Connections, Load, Ruleset
+from .selector import NAMES, Ports
 from .words import Address, Family, Prefix
 
 # RTA_METRICS (include/uapi/linux/rtnetlink.h, RTAX_*) in the words of `ip route`; numbers without a unit are raw there.
@@ -55,8 +56,10 @@ class Action(Enum):
     """What a rule does with what it matches (include/uapi/linux/fib_rules.h)."""
 
     LOOKUP = 1
+    GOTO = 2  # go on with the first rule of a priority
+    NOP = 3  # nothing: where a goto goes on
     UNREACHABLE = 7
-    OTHER = 0  # goto, nop, blackhole, prohibit: never ours
+    OTHER = 0  # blackhole, prohibit: never ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,47 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Which of this machine's own packets a rule is for (iif lo); everything open is all of them.
+
+    Args:
+        destination: prefix of the destination address.
+        user: owner of the socket.
+        ipproto: transport protocol.
+        sport, dport: first and last port. The kernel takes 1 to 65534 (net/core/fib_rules.c,
+            fib_rule_port_range_valid).
+    """
+
+    destination: Prefix | None = None
+    user: int | None = None
+    ipproto: int | None = None
+    sport: Ports | None = None
+    dport: Ports | None = None
+
+    def words(self, family: Family) -> str:
+        """The traffic in the words of `ip rule`, with a blank before each.
+
+        Args:
+            family: the rule's.
+        """
+        out = f" to {_bare(self.destination, family)}" if self.destination else ""
+        out += " iif lo"
+        if self.user is not None:
+            out += f" uidrange {self.user}-{self.user}"
+        if self.ipproto is not None:
+            out += f" ipproto {NAMES.get(self.ipproto, self.ipproto)}"
+        for word, ports in (("sport", self.sport), ("dport", self.dport)):
+            if ports is not None:
+                out += f" {word} {ports[0]}" + (f"-{ports[1]}" if ports[0] != ports[1] else "")
+        return out
+
+
+def _bare(prefix: Prefix, family: Family) -> str:
+    address, _, bits = prefix.partition("/")
+    return address if int(bits) == family.bits else prefix
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A routing policy rule.
 
@@ -207,8 +251,10 @@ class Rule:
         suppress: ignore a result whose prefix is this long or shorter (bits); None takes any.
         mark, mask: firewall mark under a mask; 0, 0 matches all.
         action: look up the table, or answer unreachable.
-        other: every attribute that mpathd never sets itself (iif, ports, uids ...), as bytes: two rules that
+        other: every attribute that mpathd never sets itself (a device, several users ...), as bytes: two rules that
             differ there are different rules.
+        traffic: only these of the machine's own packets; None is whatever comes.
+        target: priority where a goto goes on.
         protocol: who made it; 109 is us.
     """
 
@@ -221,11 +267,15 @@ class Rule:
     mask: int = 0
     action: Action = Action.LOOKUP
     other: bytes = b""
+    traffic: Traffic | None = None
+    target: int = 0
     protocol: int = field(default=109, compare=False)
 
     def words(self) -> str:
         """The rule as `ip rule add` wants it, without family."""
-        out = f"pref {self.priority} from {self._source()}"
+        out = f"pref {self.priority} from {_bare(self.source, self.family) if self.source else 'all'}"
+        if self.traffic is not None:
+            out += self.traffic.words(self.family)
         if self.mask:
             out += f" fwmark {self.mark:#x}/{self.mask:#x}"
         match self.action:
@@ -233,17 +283,15 @@ class Rule:
                 out += f" lookup {'main' if self.table == MAIN else self.table}"
             case Action.UNREACHABLE:
                 out += " unreachable"
+            case Action.GOTO:
+                out += f" goto {self.target}"
+            case Action.NOP:
+                out += " nop"
             case Action.OTHER:
                 out += " (other)"
         if self.suppress is not None:
             out += f" suppress_prefixlength {self.suppress}"
         return f"{out} proto {self.protocol}"
-
-    def _source(self) -> str:
-        if self.source is None:
-            return "all"
-        address, _, bits = self.source.partition("/")
-        return address if int(bits) == self.family.bits else self.source
 
     def __str__(self) -> str:
         return f"ip {self.family.option} rule add {self.words()}"

@@ -138,6 +138,7 @@ KEYS = (
     Key("dbus", "address", _text, "D-Bus address instead of the system bus"),
     Key("sessions", "max_per_user", _between(0, 10000), "sessions that one user without privileges may have"),
     Key("sessions", "max_selectors", _between(1, 1000000), "flow selectors that a session of such a user may have"),
+    Key("sessions", "early_rules", _between(0, 300), "rules that catch a session's unbound sockets, in each family"),
     Key("log", "level", _among("debug", "info", "warning", "error"), "least level that is written"),
     Key("log", "format", _among("auto", "text", "json"), "auto: people on a terminal, JSON elsewhere"),
     Key("stop", "keep", _boolean, "leave routes and rules in place at stop"),
@@ -227,10 +228,13 @@ def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
         **section("uplinks"),  # type: ignore[arg-type]
         **sources,  # type: ignore[arg-type]
     )
+    sessions = section("sessions")
+    if (early := sessions.pop("early_rules", None)) is not None:
+        policy = replace(policy, early_rules=early)  # type: ignore[arg-type]
     made = policy.numbers
     if made.mark_base & ~made.mark_mask:
         text = f"[numbers] mark_base {made.mark_base:#x} has bits outside mark_mask {made.mark_mask:#x}"
         raise ConfigError(f"{path}: {text}", "set both, for example mark_base = 0x10000 and mark_mask = 0x7fff0000")
-    rest = {**section("dbus"), **section("sessions"), **section("log"), **section("stop")}
+    rest = {**section("dbus"), **sessions, **section("log"), **section("stop")}
     known = {field.name for field in fields(Config)}
     return replace(Config(policy=policy, path=path), **{k: v for k, v in rest.items() if k in known})  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from ..model.routing import Action, KernelState, Route, Rule
 from ..model.view import Desired, Finding, Service, SessionView, View
 from ..model.words import Family, Prefix, Technology, host
 from ..model.world import LinkAddress, World
-from . import marks
+from . import early, marks
 from .findings import Scene, findings
 from .membership import Member, members
 from .naming import mac_text, technology
@@ -188,6 +188,7 @@ def desire(world: World, policy: Policy) -> Desired:
     choices = tuple(choose(session, found, routed) for session in policy.sessions)
     for choice in choices:
         rules.update(marks.rules(choice, numbers))
+    rules.update(early.rules(choices, numbers, policy.early_rules))
     wanted.update(marks.tables(choices, main, numbers))
     packets = ruleset(choices, found, numbers)
     services = tuple(_service(member, verdicts[member.id]) for member in found)

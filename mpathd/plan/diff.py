@@ -13,8 +13,10 @@ from enum import IntEnum
 
 from ..model.numbers import Numbers
 from ..model.packet import Connections, Load, Ruleset
-from ..model.routing import KernelState, Route, Rule, Step, Verb
+from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from .nft import changes, whole
+
+TURNS = {Action.NOP: 0, Action.GOTO: 1}
 
 
 class Phase(IntEnum):
@@ -56,8 +58,11 @@ def _order(step: Step) -> tuple[object, ...]:
         late = (what.is_default, not what.on_link, what.throw)
         keyed = (what.table, what.family, late if due is Phase.ROUTE_ADD else tuple(not x for x in late))
         return (due, *keyed, what.destination, what.metric, what.tos)
-    priority = what.priority if due is Phase.RULE_ADD else -what.priority
-    return (due, what.family, what.source or "", what.mark, priority, what.table)
+    # A goto is skipped while its target is not there, so the target comes first and leaves last; and what goes past
+    # the early rules is sent past them before there are any.
+    turn = TURNS.get(what.action, 2)
+    turn, priority = (turn, what.priority) if due is Phase.RULE_ADD else (-turn, -what.priority)
+    return (due, what.family, turn, what.source or "", what.mark, priority, what.table, str(what.traffic))
 
 
 def diff(

@@ -10,6 +10,7 @@ from ..model.policy import Policy
 from ..model.view import Finding, Service, SessionView
 from ..model.words import Family, Prefix, Severity, host
 from ..model.world import World
+from .early import uncaught
 from .membership import Member
 from .prefixes import span
 from .tables import best_default, borrowing
@@ -224,6 +225,19 @@ def _unserved(scene: Scene) -> Iterator[Finding]:
             yield Finding("cgroup-unmatched", Severity.HIGH, text, "name users, groups or flow selectors instead")
 
 
+def _unbound(scene: Scene) -> Iterator[Finding]:
+    """Sessions that law 3 holds for only in part: neither a rule nor a control group catches some of their sockets."""
+    limit = scene.policy.early_rules
+    for session in scene.policy.sessions:
+        if missed := uncaught(session, limit):
+            text = (
+                f"session {session.settings.name}: sockets of {missed} that are bound to no address get main's source: "
+                "they are translated, or leave by the service that has it if that is in MultipathRoutedServices"
+            )
+            cure = f"name users or a control group instead, or raise early_rules in [sessions] ({limit})"
+            yield Finding("unbound-sockets", Severity.LOW, text, cure)
+
+
 CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _rp_filter,
     _arp_flux,
@@ -237,6 +251,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _walled,
     _marks,
     _unserved,
+    _unbound,
 )
 
 

@@ -72,7 +72,12 @@ def matches(session: Session) -> Iterator[Match]:
         yield Match(*head, only, group)
 
 
-def _fields(match: Match) -> tuple[Field, ...]:
+def key(match: Match) -> tuple[Field, ...]:
+    """Give the fields that a packet must have, in the order of nft's keys.
+
+    Args:
+        match: what a session catches.
+    """
     out: list[Field] = []
     for expression, value in (("meta skuid", match.user), ("meta skgid", match.group)):
         if value is not None:
@@ -97,8 +102,12 @@ def _fields(match: Match) -> tuple[Field, ...]:
     return tuple(out)
 
 
-def _size(fields: Iterable[Field]) -> int:
-    """How much of the world a key takes; less is more specific."""
+def size(fields: Iterable[Field]) -> int:
+    """Tell how much of the world a key takes; less is more specific.
+
+    Args:
+        fields: the key.
+    """
     size = 1
     for field in fields:
         size *= field.high - field.low + 1
@@ -173,9 +182,9 @@ def lookups(sessions: Iterable[Session]) -> tuple[tuple[Lookup, ...], tuple[int,
     shapes: dict[tuple[str, ...], list[tuple[int, Match, tuple[Field, ...]]]] = {}
     everything: list[Match] = []
     for match in (match for session in sessions for match in matches(session)):
-        fields = _fields(match)
+        fields = key(match)
         if fields:
-            shapes.setdefault(tuple(f.expression for f in fields), []).append((_size(fields), match, fields))
+            shapes.setdefault(tuple(f.expression for f in fields), []).append((size(fields), match, fields))
         else:
             everything.append(match)
     out: list[Lookup] = []

@@ -55,6 +55,7 @@ def test_each_key_reaches_the_configuration() -> None:
         ("dbus", "address"): '"unix:path=/run/lab/bus"',
         ("sessions", "max_per_user"): "4",
         ("sessions", "max_selectors"): "50",
+        ("sessions", "early_rules"): "0",
         ("log", "level"): '"debug"',
         ("log", "format"): '"json"',
         ("stop", "keep"): "true",

@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from labkit.netns import in_ns
 from mpathd.kernel.rtnetlink import Hand, decode, encode
 from mpathd.kernel.rtnetlink.socket import Netlink
-from mpathd.model.routing import Action, Hop, Route, Rule, Step, Verb
+from mpathd.model.routing import Action, Hop, Route, Rule, Step, Traffic, Verb
 from mpathd.model.words import Address, Family, Prefix
 from mpathd.model.world import World
 
@@ -242,6 +242,56 @@ def test_rules_as_written_are_what_pyroute2_reads() -> None:
     assert message.get_attr("FRA_SUPPRESS_PREFIXLEN") == 3
     assert (message.get_attr("FRA_FWMARK"), message.get_attr("FRA_FWMASK")) == (0x10000, 0x7FFF0000)
     assert message.get_attr("FRA_PROTOCOL") == 109
+
+
+def test_rules_for_own_packets_as_written_are_what_pyroute2_reads() -> None:
+    traffic = Traffic(Prefix("192.0.2.0/24"), 1000, 17, (1, 32767), (53, 53))
+    rule = Rule(
+        Family.INET, 19420, Prefix("0.0.0.0/32"), action=Action.GOTO, mask=0x7FFF0000, traffic=traffic, target=21999
+    )
+    message = fibmsg(encode.step(Step(Verb.ADD, rule), 1))
+    message.decode()
+
+    assert (message["dst_len"], message["src_len"], message["action"]) == (24, 32, Action.GOTO.value)
+    assert (message.get_attr("FRA_SRC"), message.get_attr("FRA_DST")) == ("0.0.0.0", "192.0.2.0")
+    assert (message.get_attr("FRA_GOTO"), message.get_attr("FRA_IIFNAME")) == (21999, "lo")
+    assert str(message.get_attr("FRA_UID_RANGE")).count("1000") == 2
+    assert message.get_attr("FRA_IP_PROTO") == 17
+    assert "32767" in str(message.get_attr("FRA_SPORT_RANGE"))
+    assert "53" in str(message.get_attr("FRA_DPORT_RANGE"))
+
+
+OWN = (
+    Rule(Family.INET, 21999, action=Action.NOP),
+    Rule(Family.INET6, 19001, Prefix("8000::/1"), action=Action.GOTO, mask=0x7FFF0000, traffic=Traffic(), target=21999),
+    Rule(Family.INET, 19000, action=Action.GOTO, traffic=Traffic(Prefix("224.0.0.0/4")), target=21999),
+    *(
+        Rule(family, 19620, source, 65536, suppress, mask=0x7FFF0000, traffic=Traffic(None, user, 6, sport, dport))
+        for family, source in ((Family.INET, Prefix("0.0.0.0/32")), (Family.INET6, None))
+        for suppress in (0, None)
+        for user, sport, dport in ((0, (7, 7), None), (None, None, (7, 9)), (1000, (1, 65534), (80, 80)))
+    ),
+)
+
+
+def test_rules_for_own_packets_come_back_as_written_and_as_iproute2_writes_them() -> None:
+    for ns in (NS2, f"{NS2}-ip"):
+        subprocess.run(["ip", "netns", "add", ns], check=True, timeout=10)
+    try:
+        hand = in_ns(NS2, Hand)
+        assert not hand.apply([Step(Verb.ADD, rule) for rule in OWN]).refused
+        assert hand.look(109).have.rules == frozenset(OWN)
+        hand.close()
+        for rule in OWN:
+            subprocess.run(["ip", "-n", f"{NS2}-ip", *str(rule).split()[1:]], check=True, timeout=10)
+        hand = in_ns(f"{NS2}-ip", Hand)
+        assert hand.look(109).have.rules == frozenset(OWN)
+        assert not hand.apply([Step(Verb.DELETE, rule) for rule in OWN]).refused
+        assert not hand.look(109).have.rules
+        hand.close()
+    finally:
+        for ns in (NS2, f"{NS2}-ip"):
+            subprocess.run(["ip", "netns", "del", ns], check=True, timeout=10)
 
 
 def test_the_kernels_own_words_come_with_a_refusal() -> None:

@@ -61,13 +61,14 @@ def wanted() -> tuple[Numbers, frozenset[str], dict[str, str]]:
     policy = Policy(defaults=ServiceSettings(multipath_routing=True), sessions=(session,))
     kernel = desire(world, policy).kernel
     assert kernel.packets is not None
-    rules = {rule.words() for rule in kernel.rules if rule.mask and rule.family is Family.INET}
+    rules = {rule.words() for rule in kernel.rules if (rule.mask or rule.traffic) and rule.family is Family.INET}
     heads = {name: chain.head.partition(";")[0] for name, chain in kernel.packets.chains.items() if chain.head}
     return policy.numbers, frozenset(rules), heads
 
 
 def test_rules_are_those_that_are_made() -> None:
-    numbers, made, _ = wanted()
+    numbers, every, _ = wanted()
+    made = {words for words in every if "iif lo" not in words}
     shown = re.findall(r"^    (2[01]00\d)  (from .*?)(?:\s{2,}.*)?$", PAGE, re.MULTILINE)
     mark = numbers.mark(1)
     told = set()
@@ -80,6 +81,21 @@ def test_rules_are_those_that_are_made() -> None:
 
     assert told == made
     assert [int(priority) for priority, _ in shown] == sorted(int(priority) for priority, _ in shown)
+
+
+def test_early_rules_are_those_that_are_made() -> None:
+    """For the session of all packets; its three are made once for each protocol."""
+    numbers, every, _ = wanted()
+    made = {re.sub(r" ipproto \w+ (fwmark \S+ lookup)", r" SELECTOR \1", w) for w in every if "iif lo" in w}
+    told = set()
+    for priority, words in re.findall(r"^    (19\d+)  (from .*?)(?:\s{2,}.*)?$", PAGE, re.MULTILINE):
+        text = words.replace("MASK", f"{numbers.mark_mask:#x}").replace("lookup M", f"lookup {numbers.mark(1)}")
+        offset = 400 if int(priority) >= 19420 else 0  # of a selector with no fields
+        told.add(f"pref {int(priority) + offset} {text} proto {numbers.protocol}")
+
+    assert {words.split()[1] for words in told - made} == {"19001", "19010"}  # IPv6's, and with a source port
+    assert len(told & made) == 5
+    assert len(made - told) == 3  # link-local, broadcast, DHCP
 
 
 def test_chains_are_those_that_are_made() -> None:

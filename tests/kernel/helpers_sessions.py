@@ -252,7 +252,7 @@ class Case:
         return int(found[1]) << 16 if found else 0
 
     def rules(self, family: int = 4) -> list[str]:
-        """Give mpathd's rules with a mark, as `ip rule` prints them.
+        """Give mpathd's rules for marked packets, as `ip rule` prints them.
 
         Args:
             family: of the rules.
@@ -260,7 +260,9 @@ class Case:
         lines = self.lab.ip(self.client, f"-{family} rule").splitlines()
         helper = self._helper()
         return [
-            " ".join(line.split()) for line in lines if "proto 109" in line and "fwmark" in line and helper not in line
+            " ".join(line.split())
+            for line in lines
+            if "proto 109" in line and "fwmark" in line and "iif lo" not in line and helper not in line
         ]
 
     def _helper(self) -> str:

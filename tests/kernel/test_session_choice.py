@@ -301,6 +301,7 @@ def test_a_translated_datagram_socket_moves(elsewhere: Case, family: int, how: s
     case.session("s", allowed_bearers=["ethernet"], multipath_routed_services=[], flow_selectors=FLOW)
     with case.lab.socket("client", FAMILY[family], socket.SOCK_DGRAM) as sock:
         sock.settimeout(3)
+        sock.bind((OF[family][2], 0))
         sock.connect((SERVER[family], PORT))
         try:
             sock.send(b"one")
@@ -325,6 +326,7 @@ def test_a_translated_connection_hears_its_end(elsewhere: Case, family: int, how
     case.session("s", allowed_bearers=["ethernet"], multipath_routed_services=[], flow_selectors=FLOW)
     with case.lab.socket("client", FAMILY[family], socket.SOCK_STREAM) as sock:
         sock.settimeout(3)
+        sock.bind((OF[family][2], 0))
         sock.connect((SERVER[family], PORT))
         try:
             sock.send(b"one")

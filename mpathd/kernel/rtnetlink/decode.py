@@ -9,7 +9,7 @@ from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from ...model.numbers import SPLIT
-from ...model.routing import Action, Hop, Route, Rule
+from ...model.routing import Action, Hop, Route, Rule, Traffic
 from ...model.words import Address, Family, Prefix
 from ...model.world import Link, LinkAddress
 from .wire import ATTR, S32, U32, attributes
@@ -38,9 +38,13 @@ RTNH_F_DEAD, RTNH_F_ONLINK = 0x1, 0x4
 # expanded). A source prefix (2) is told by the header.
 ROUTE_KNOWN = frozenset({1, 2, 4, 5, 6, 7, 8, 9, 11, 15, 18, 20, 21, 22}) | frozenset({12, 16, 23, 26, 30})
 
-# Attributes of a rule that mpathd sets itself (src, priority, mark, table, suppress, mask, protocol), and
-# those that say nothing (flow, suppress_ifgroup -1, padding).
-RULE_KNOWN = frozenset({2, 6, 10, 11, 13, 14, 15, 16, 18, 21})
+# Attributes of a rule that mpathd sets itself (src, target, priority, mark, table, suppress, mask, protocol), and
+# those that say nothing (flow, suppress_ifgroup -1, padding); and those that it sets for packets of this machine
+# (dst, iif, uidrange, ipproto, sport, dport; and since 6.15 the masks of single ports, which then are whole).
+RULE_KNOWN = frozenset({2, 4, 6, 10, 11, 13, 14, 15, 16, 18, 21})
+RULE_TRAFFIC = frozenset({1, 3, 20, 22, 23, 24, 28, 29})
+WHOLE_PORT = b"\xff\xff"
+UIDS, PORTS = struct.Struct("=II"), struct.Struct("=HH")  # struct fib_rule_uid_range, fib_rule_port_range
 NO_SUPPRESS = b"\xff\xff\xff\xff"
 FIB_RULE_FLAGS_KEPT = 0x2  # invert; the others say whether a device is there at present
 
@@ -252,6 +256,23 @@ def source(body: bytes) -> Address | None:
     return address(raw) if raw else None
 
 
+def _traffic(got: dict[int, bytes], to_bits: int) -> Traffic | None:
+    """What a rule for the machine's own packets says of them; None if it is not one, or says more than we do."""
+    if got.get(3) != b"lo\0":
+        return None
+    first, last = UIDS.unpack(got[20]) if 20 in got else (0, 0)
+    if first != last or {got.get(28, WHOLE_PORT), got.get(29, WHOLE_PORT)} != {WHOLE_PORT}:
+        return None
+    sport, dport = (PORTS.unpack(got[number]) if number in got else None for number in (23, 24))
+    return Traffic(
+        Prefix(f"{address(got[1])}/{to_bits}") if 1 in got else None,
+        first if 20 in got else None,
+        got[22][0] if 22 in got else None,
+        sport,
+        dport,
+    )
+
+
 def rule(data: bytes, at: int, end: int) -> Rule:
     """Decode the body of RTM_NEWRULE.
 
@@ -265,7 +286,10 @@ def rule(data: bytes, at: int, end: int) -> Rule:
     mark = U32.unpack(got[10])[0] if 10 in got else 0
     mask = U32.unpack(got[16])[0] if 16 in got else 0xFFFFFFFF if mark else 0
     suppress = got.get(14, NO_SUPPRESS)
-    other = b"".join(ATTR.pack(len(got[k]), k) + got[k] for k in sorted(got) if k not in RULE_KNOWN)
+    traffic = _traffic(got, to_bits)
+    known = RULE_KNOWN if traffic is None else RULE_KNOWN | RULE_TRAFFIC
+    other = b"".join(ATTR.pack(len(got[k]), k) + got[k] for k in sorted(got) if k not in known)
+    to_bits = 0 if traffic is not None else to_bits
     if to_bits or tos or flags & FIB_RULE_FLAGS_KEPT or got.get(13, NO_SUPPRESS) != NO_SUPPRESS:
         other += bytes((to_bits, tos, flags & FIB_RULE_FLAGS_KEPT)) + got.get(13, b"")
     match action:
@@ -273,6 +297,10 @@ def rule(data: bytes, at: int, end: int) -> Rule:
             what = Action.LOOKUP
         case Action.UNREACHABLE.value:
             what = Action.UNREACHABLE
+        case Action.GOTO.value:
+            what = Action.GOTO
+        case Action.NOP.value:
+            what = Action.NOP
         case _:
             what = Action.OTHER
     return Rule(
@@ -285,5 +313,7 @@ def rule(data: bytes, at: int, end: int) -> Rule:
         mask=mask,
         action=what,
         other=other,
+        traffic=traffic,
+        target=U32.unpack(got[4])[0] if 4 in got else 0,
         protocol=got.get(21, b"\0")[0],
     )

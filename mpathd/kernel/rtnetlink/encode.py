@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from socket import AF_INET, AF_INET6, inet_pton
 
-from ...model.routing import Action, Hop, Route, Rule, Step, Verb
+from ...model.routing import Action, Hop, Route, Rule, Step, Traffic, Verb
 from ...model.words import Address, Family
 from .decode import FRMSG, RTMSG, RTN_THROW, RTN_UNICAST, RTNEXTHOP, RTNH_F_ONLINK, SCOPE_LINK
 from .wire import (
@@ -104,16 +104,31 @@ def rule(value: Rule) -> bytes:
     """
     source, _, bits = (value.source or "").partition("/")
     table = value.table if value.table < 256 else 0
-    body = FRMSG.pack(value.family, 0, int(bits or 0), 0, table, value.action.value, 0)
+    traffic = value.traffic or Traffic()
+    destination, _, to_bits = (traffic.destination or "").partition("/")
+    body = FRMSG.pack(value.family, int(to_bits or 0), int(bits or 0), 0, table, value.action.value, 0)
     body += attribute(6, U32.pack(value.priority))
     if source:
         body += attribute(2, _packed(value.family, source))
+    if destination:
+        body += attribute(1, _packed(value.family, destination))
+    if value.traffic is not None:
+        body += attribute(3, b"lo\0")
+    if value.action is Action.GOTO:
+        body += attribute(4, U32.pack(value.target))
     if value.action is Action.LOOKUP:
         body += attribute(15, U32.pack(value.table))
     if value.suppress is not None:
         body += attribute(14, U32.pack(value.suppress))
     if value.mask:
         body += attribute(10, U32.pack(value.mark)) + attribute(16, U32.pack(value.mask))
+    if traffic.user is not None:
+        body += attribute(20, U32.pack(traffic.user) * 2)
+    if traffic.ipproto is not None:
+        body += attribute(22, bytes((traffic.ipproto,)))
+    for number, ports in ((23, traffic.sport), (24, traffic.dport)):
+        if ports is not None:
+            body += attribute(number, U16.pack(ports[0]) + U16.pack(ports[1]))
     return body + attribute(21, bytes((value.protocol,)))
 
 

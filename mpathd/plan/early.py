@@ -1,0 +1,229 @@
+"""Early rules: an unbound socket of a session is given the right source by its first route lookup.
+
+Without one the kernel looks up twice: first without a mark, and then the source is chosen for good; marked packets are
+routed again, and translated. A rule can say a user, a destination, a protocol and ports, so it can catch the first
+lookup. What a rule cannot say is left to the packet engine, which stands behind all of this.
+
+Rule 1: an early rule sees only lookups that have no source yet, since a bound socket's, and an answer's, has one: in
+IPv4 `from 0.0.0.0`; in IPv6, where a rule with a source is skipped while there is none (net/ipv6/fib6_rules.c), two
+rules ahead send whatever has one past them. And only lookups without a session's mark: a marked packet is routed by its
+mark.
+Rule 2: among sessions the order is that of the packet engine's maps. Priorities depend only on how specific a selector
+is and on what it overlaps with, so that sessions come and go without moving the rules of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import chain
+
+from ..model.numbers import (
+    AS_WITHOUT,
+    EARLY_BAND,
+    EARLY_NEVER,
+    EARLY_OPEN,
+    EARLY_SERVERS,
+    EARLY_SOURCED,
+    EARLY_SPORT,
+    MAIN,
+    SPLIT,
+    Numbers,
+)
+from ..model.routing import Action, Rule, Traffic
+from ..model.selector import PROTOCOLS, FlowSelector
+from ..model.session import Session
+from ..model.words import Family, Prefix, Technology
+from .membership import Member
+from .naming import technology
+from .sessions import Choice
+from .shapes import Match, key, size
+
+STEPS = 3  # rules of one traffic: the session's specifics, main's specifics, the session's table
+LAST_PORT = 65534  # the last that a rule can say
+NO_SOURCE = {Family.INET: Prefix("0.0.0.0/32"), Family.INET6: None}
+
+# What is never a session's traffic (mpathd-policy(5)) as far as a lookup can tell; the packet engine has its own list.
+NEVER = {
+    Family.INET: (
+        *(Traffic(Prefix(net)) for net in ("169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32")),
+        Traffic(ipproto=PROTOCOLS["udp"], sport=(68, 68), dport=(67, 67)),
+    ),
+    Family.INET6: (
+        *(Traffic(Prefix(net)) for net in ("fe80::/10", "ff00::/8")),
+        Traffic(ipproto=PROTOCOLS["udp"], sport=(546, 546), dport=(547, 547)),
+    ),
+}
+# A datagram from a port below the ephemeral ones (net.ipv4.ip_local_port_range) is a server's answer, mostly: only
+# conntrack knows, and comes later. connect() looks up before there is a port at all.
+SERVERS = (None, EARLY_SERVERS, Traffic(ipproto=PROTOCOLS["udp"], sport=(1, 32767)))
+SOURCED = tuple((Prefix(half), EARLY_SOURCED, Traffic()) for half in ("::/1", "8000::/1"))
+PAST = {Family.INET: (SERVERS,), Family.INET6: (*SOURCED, SERVERS)}
+
+
+def _protocols(match: Match) -> tuple[int | None, ...]:
+    """The protocols to name. What is as good as everything is kept to what sockets speak: tunnels of the kernel are
+    root's, as a rule sees it.
+    """
+    flow = match.flow
+    if flow.protocol is not None or flow.destination is not None or match.user:
+        return (flow.protocol,)
+    return (PROTOCOLS["tcp"], PROTOCOLS["udp"], PROTOCOLS["icmp"], PROTOCOLS["icmpv6"])
+
+
+def _sayable(match: Match) -> bool:
+    ports = (ports for ports in (match.flow.sport, match.flow.dport) if ports is not None)
+    return match.group is None and match.flow.source is None and all(last <= LAST_PORT for _, last in ports)
+
+
+def _matches(session: Session) -> Iterator[Match]:
+    """Everything of a session that may have a rule, users first: they are few, and say most."""
+    settings = session.settings
+    only, head = settings.only_user, (session.number, settings.priority, session.born)
+    users = (Match(*head, user) for user in settings.users if only in {None, user})
+    return chain(users, (Match(*head, only, None, flow) for flow in settings.selectors))
+
+
+def caught(session: Session, limit: int) -> tuple[Match, ...]:
+    """Give what of a session has early rules.
+
+    Args:
+        session: the session.
+        limit: rules of one family that it may have.
+    """
+    out: list[Match] = []
+    left = limit // STEPS
+    for match in _matches(session):
+        if left <= 0:
+            break
+        cost = 1 if len(_protocols(match)) == 1 else STEPS  # icmp and icmpv6 are of one family each
+        if cost <= left and _sayable(match):
+            out.append(match)
+            left -= cost
+    return tuple(out)
+
+
+def uncaught(session: Session, limit: int) -> str:
+    """Say what of a session has no early rules; empty if all has. A selector with a source means bound sockets.
+
+    Args:
+        session: the session.
+        limit: rules of one family that it may have.
+    """
+    settings = session.settings
+    groups = len(settings.groups)
+    named = sum(flow.source is None for flow in settings.selectors) + len(settings.users)
+    others = named - len(caught(session, limit))
+    parts = ((groups, "group"), (others, "selector or user" if settings.users else "selector"))
+    return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in parts if count > 0)
+
+
+def _span(match: Match) -> tuple[tuple[int, int], ...]:
+    """A match as ranges of destination and ports, to see overlaps."""
+    of = {field.expression.split()[-1]: (field.low, field.high) for field in key(match)}
+    everything = (0, 1 << 128)
+    return tuple(of.get(word, everything) for word in ("daddr", "sport", "dport"))
+
+
+@lru_cache(maxsize=4)
+def _places(found: tuple[Match, ...]) -> dict[Match, int]:
+    """Give each match the offset of its first priority; one for which there is no place is missing."""
+    bands: dict[int, list[Match]] = {}
+    for match in found:
+        count = len(key(match))
+        band = EARLY_SPORT + (5 - count) * EARLY_BAND if match.flow.sport else EARLY_OPEN + (4 - count) * EARLY_BAND
+        bands.setdefault(band, []).append(match)
+    return {match: place for band, inside in bands.items() for match, place in _ranked(band, inside)}
+
+
+def _ranked(band: int, inside: list[Match]) -> Iterator[tuple[Match, int]]:
+    """One behind the other where they overlap, best first; side by side where they do not."""
+    shapes: dict[tuple[str, ...], list[Match]] = {}
+    for match in inside:
+        shapes.setdefault(tuple(field.expression for field in key(match)), []).append(match)
+    best = {
+        shape: (-max(m.priority for m in of), min((m.born, m.session) for m in of), shape)
+        for shape, of in shapes.items()
+    }
+    order = [
+        match
+        for shape in sorted(shapes, key=best.__getitem__)
+        for match in sorted(shapes[shape], key=lambda m: (size(key(m)), -m.priority, m.born, m.session))
+    ]
+    # Only neighbours of the same user and protocol, or of an open one, can overlap.
+    near: dict[tuple[int | None, int | None], list[tuple[Match, tuple[tuple[int, int], ...], int]]] = {}
+    for match in order:
+        mine, rank = _span(match), 0
+        for (user, protocol), others in near.items():
+            if _differ(user, match.user) or _differ(protocol, match.flow.protocol):
+                continue
+            for other, span, level in others:
+                apart = any(a[0] > b[1] or b[0] > a[1] for a, b in zip(mine, span, strict=True))
+                if not apart and other.session != match.session and level >= rank:
+                    rank = level + 1
+        near.setdefault((match.user, match.flow.protocol), []).append((match, mine, rank))
+        if (rank + 1) * STEPS <= EARLY_BAND:
+            yield match, band + rank * STEPS
+
+
+def _differ(one: int | None, other: int | None) -> bool:
+    return one is not None and other is not None and one != other
+
+
+def _traffics(match: Match, family: Family, default: Member) -> Iterator[Traffic]:
+    flow: FlowSelector = match.flow
+    if flow.family not in {None, family}:
+        return
+    if not match.user and flow.destination is None and technology(default.link) is Technology.VPN:
+        return  # the kernel's tunnels are root's: what carries the tunnel would be led into it
+    for protocol in _protocols(match):
+        if FlowSelector(protocol=protocol).family in {None, family}:
+            yield Traffic(flow.destination, match.user, protocol, flow.sport, flow.dport)
+
+
+def rules(choices: Iterable[Choice], numbers: Numbers, limit: int) -> Iterator[Rule]:
+    """Give the early rules of all sessions.
+
+    Args:
+        choices: the sessions and their services.
+        numbers: priorities and marks.
+        limit: rules of one family that a session may have.
+    """
+    found = [(choice, match) for choice in choices if choice.defaults for match in caught(choice.session, limit)]
+    if not found:
+        return
+    places = _places(tuple(match for _, match in found))
+    ours = numbers.protocol
+    yield from exceptions(numbers)
+    for choice, match in found:
+        place = places.get(match)
+        if place is None:
+            continue
+        table = numbers.mark(choice.session.number)
+        for family, default in choice.defaults.items():
+            steps = ((table, 0), (MAIN, SPLIT[family]), (table, None))
+            for traffic in _traffics(match, family, default):
+                for step, (where, suppress) in enumerate(steps):
+                    yield Rule(
+                        family, numbers.priority(place + step), NO_SOURCE[family], where, suppress,
+                        mask=numbers.mark_mask, traffic=traffic, protocol=ours,
+                    )  # fmt: skip
+
+
+def exceptions(numbers: Numbers) -> Iterator[Rule]:
+    """Give the rules that send past all sessions what is never theirs, or has a source already.
+
+    Args:
+        numbers: priorities.
+    """
+    ours, target = numbers.protocol, numbers.priority(AS_WITHOUT)
+    never = numbers.priority(EARLY_NEVER)
+    for family in Family:
+        yield Rule(family, target, action=Action.NOP, protocol=ours)
+        for traffic in NEVER[family]:
+            yield Rule(family, never, action=Action.GOTO, traffic=traffic, target=target, protocol=ours)
+        for source, where, traffic in PAST[family]:
+            yield Rule(
+                family, numbers.priority(where), source, mask=numbers.mark_mask,
+                action=Action.GOTO, traffic=traffic, target=target, protocol=ours,
+            )  # fmt: skip
