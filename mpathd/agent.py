@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 
@@ -13,6 +15,7 @@ from .model.errors import ConfigError, NotApplied, NotFound, NotSupported
 from .model.packet import Connections, Load
 from .model.policy import ServiceSettings
 from .model.routing import Step
+from .model.statistics import Statistics
 from .model.view import Finding
 from .model.words import Severity
 from .plan.settings import check, defaults, edited
@@ -153,6 +156,29 @@ class LiveAgent(Loop):
             ),
         )
 
+    def statistics(self, name: str, *, now: bool = False) -> Statistics:
+        """Give what a session has sent and received.
+
+        Args:
+            name: the session.
+            now: as the kernel has it at this moment; else a reading may be a tenth of a second old.
+        """
+        return self._meter.statistics(name, self._view, now=now) if self._meter is not None else Statistics()
+
+    async def count(self) -> None:
+        """Tell of statistics at the pace of [sessions] stats_interval, as long as there is one."""
+        told: dict[str, Statistics] = {}
+        while True:
+            self._paced.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._paced.wait(), self.config.stats_interval or None)
+                continue  # there is another pace
+            fresh = {session.name: self.statistics(session.name) for session in self._view.sessions}
+            moved = tuple(name for name, counts in fresh.items() if told.get(name, Statistics()) != counts)
+            told = fresh
+            if moved:
+                self.tell(Pass(self._number, ("statistics",), self._view, self._view, counted=moved))
+
     async def refresh(self) -> None:
         """Look again, also at what has no kernel events, and wait for that pass."""
         await self._passed("status")
@@ -176,5 +202,6 @@ class LiveAgent(Loop):
         self._setup = fresh
         self._policy = replace(fresh.config.policy, stored=self._stored)
         self._obey(fresh)
+        self._paced.set()
         self.read_policies()
         await self._passed("reload")

@@ -17,6 +17,7 @@ from .book import Book
 from .kernel import lock
 from .kernel.inotify import Inotify
 from .kernel.machine import Machine
+from .meter import Meter
 from .model.config import Config
 from .model.errors import ConfigError
 from .model.packet import Load
@@ -139,7 +140,8 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
 
     obey(made)
     runtime = Runtime(opts.runtime)
-    return LiveAgent(machine, store, stored, made, partial(setup, opts), lasting, book, runtime, obey)
+    meter = Meter(machine, runtime)
+    return LiveAgent(meter, store, stored, made, partial(setup, opts), lasting, book, runtime, obey, meter)
 
 
 def dry_run(loop: LiveAgent) -> int:
@@ -234,6 +236,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
         face = _face(loop)
         tasks.append(group.create_task(face.serve()))
         tasks.append(group.create_task(_reloads(loop, hup)))
+        tasks.append(group.create_task(loop.count()))
         with contextlib.suppress(TimeoutError):  # a bus that does not answer must not hold up the boot
             await asyncio.wait_for(face.tried(), BUS_PATIENCE)
         systemd.notify(f"READY=1\nSTATUS={len(loop.view.services)} services")

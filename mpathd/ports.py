@@ -13,7 +13,8 @@ from .model.packet import Ruleset
 from .model.policy import Stored
 from .model.routing import Step
 from .model.session import SessionSettings
-from .model.view import Finding
+from .model.statistics import Count, Counted, Statistics
+from .model.view import Finding, View
 from .model.world import World
 from .sources import Source
 
@@ -29,6 +30,9 @@ class Kernel(Protocol):
 
     def adopt(self, packets: Ruleset) -> None:
         """Take it that our nft table holds what its digest says."""
+
+    def counters(self) -> Mapping[str, Count]:
+        """Give what the counters in our nft table have counted, by name."""
 
     def suspects(self) -> tuple[str, ...]:
         """Name programs here that are known to undo what others write."""
@@ -70,6 +74,19 @@ class Keeper(Protocol):
 
     def keep(self, numbers: Mapping[str, tuple[int, int]]) -> None:
         """Replace what is kept."""
+
+    def counted(self) -> Counted:
+        """Give what was counted by counters that are gone."""
+
+    def count(self, counted: Counted) -> None:
+        """Replace that."""
+
+
+class Metering(Protocol):
+    """What counts."""
+
+    def statistics(self, name: str, view: View, *, now: bool = False) -> Statistics:
+        """Give what a session has sent and received."""
 
 
 class Memory(Protocol):

@@ -29,7 +29,7 @@ from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
 from .plan.outcome import Refused, confirmed, cure, in_force
-from .ports import Bookkeeping, Keeper, Kernel, Memory, Setup
+from .ports import Bookkeeping, Keeper, Kernel, Memory, Metering, Setup
 
 log = structlog.get_logger("mpathd")
 
@@ -53,6 +53,7 @@ class Loop:
         book: the sessions that are asked for.
         keeper: what lasts over a restart.
         obey: does what a new configuration asks for outside the loop (log level, folders to watch).
+        meter: what knows of statistics.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Loop:
         book: Bookkeeping | None = None,
         keeper: Keeper | None = None,
         obey: Callable[[Setup], None] = lambda _setup: None,
+        meter: Metering | None = None,
     ) -> None:
         self._kernel = kernel
         self._memory = memory
@@ -79,9 +81,9 @@ class Loop:
         self._markless: tuple[str, ...] = ()
         self._session_troubles: tuple[Finding, ...] = ()
         self.read_policies()
-        self._obey = obey
+        self._obey, self._meter = obey, meter
         self._reload_trouble: tuple[Finding, ...] = ()
-        self._poked = asyncio.Event()
+        self._poked, self._paced = asyncio.Event(), asyncio.Event()
         self._reasons: dict[str, None] = {}
         self._asked = 0
         self._waiting: list[tuple[int, asyncio.Future[Pass]]] = []
@@ -337,7 +339,15 @@ class Loop:
             if not future.done():
                 future.set_result(result)
         if result.steps or result.refused or result.before != result.after:
-            for queue in self._news:
-                if queue.full():
-                    queue.get_nowait()
-                queue.put_nowait(result)
+            self.tell(result)
+
+    def tell(self, result: Pass) -> None:
+        """Tell those who listen to passes.
+
+        Args:
+            result: the pass.
+        """
+        for queue in self._news:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(result)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mpathd.model.errors import Refusal
 from mpathd.model.packet import Load, Ruleset
 from mpathd.model.routing import KernelState, Route, Rule, Step, Verb
+from mpathd.model.statistics import Count
 from mpathd.model.world import Link, World
 from mpathd.plan.prefixes import holds
 
@@ -29,12 +30,17 @@ class FakeKernel:
         self.looks = 0
         self.looked = asyncio.Event()
         self.meddlers: tuple[str, ...] = ()
+        self.counts: dict[str, Count] = {}
 
     def look(self, protocol: int) -> World:
         """Give the world."""
         self.looks += 1
         self.looked.set()
         return self.world
+
+    def counters(self) -> Mapping[str, Count]:
+        """Give what counters have counted."""
+        return self.counts
 
     def suspects(self) -> tuple[str, ...]:
         """Name who may be undoing our writes."""

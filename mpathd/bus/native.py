@@ -14,7 +14,7 @@ from mpathd.model.view import Service, View
 from mpathd.model.words import Family, ServiceState
 
 from .face import Face
-from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, fit, told
+from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, fit, told
 from .standard import OBJECT_MANAGER, differences, values
 from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, trusted
 from .values import addresses, bag, ethernet, findings, gateways, setting_values, wish, wishes
@@ -185,7 +185,7 @@ class NativeSurface:
             for service in view.services:
                 path = service_path(service.id)
                 objects[path] = Object(path, service, (SERVICE,))
-            for thing in self._sessions.objects(view):
+            for thing in self._sessions.objects(view, self._agent.statistics):
                 objects[thing.path] = thing
             self._tree = Tree(objects, (SERVICES, SESSIONS))
         return self._tree
@@ -206,6 +206,8 @@ class NativeSurface:
         Args:
             done: the pass.
         """
+        if done.counted:
+            return counted(self.tree(), done.counted)
         if not (done.steps or done.refused or done.before != done.after):
             return ()
         told = bag(

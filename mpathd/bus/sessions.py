@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from dbus_next import Variant
 
 from mpathd.model.agent import SessionWish
 from mpathd.model.errors import AlreadyExists, InvalidArguments, NotFound, PermissionDenied
 from mpathd.model.session import Client, Origin, SessionSettings
 from mpathd.model.sessionsettings import CLIENT_SETTINGS, SessionSetting
+from mpathd.model.statistics import Statistics
 from mpathd.model.view import Service, SessionView, View
 from mpathd.model.words import Family
 
 from .errors import listing, quoted
 from .notices import RELEASE, UPDATE
-from .standard import values
+from .standard import CHANGED, PROPERTIES, values
 from .table import (
     Arg,
     Call,
@@ -33,7 +36,7 @@ from .table import (
     authorise,
     trusted,
 )
-from .values import addresses
+from .values import addresses, statistics
 
 FACE = "net.mpathd"
 SESSIONS = "/net/mpathd/session"
@@ -52,12 +55,14 @@ class SessionShown:
         asked: its settings as D-Bus values, by field.
         best: the service that it shows.
         serves: the service of each family.
+        count: reads its statistics.
     """
 
     session: SessionView
     asked: Mapping[str, Any]
     best: Service | None
     serves: Mapping[Family, Service]
+    count: Callable[[], Statistics] = field(default=Statistics, compare=False)
 
 
 def fit(name: str) -> str:
@@ -104,11 +109,12 @@ class Sessions:
     def __init__(self) -> None:
         self._asked: dict[str, tuple[SessionSettings, Mapping[str, Any]]] = {}
 
-    def objects(self, view: View) -> Iterator[Object]:
+    def objects(self, view: View, count: Callable[[str], Statistics]) -> Iterator[Object]:
         """Give the objects.
 
         Args:
             view: the picture.
+            count: reads the statistics of a session.
         """
         services = {service.id: service for service in view.services}
         known, self._asked = self._asked, {}
@@ -124,6 +130,7 @@ class Sessions:
                 asked=self._asked[session.name][1],
                 best=services.get(session.service),
                 serves={family: services[name] for family, name in session.defaults.items() if name in services},
+                count=partial(count, session.name),
             )
             yield Object(session_path(session.name, settings.origin), shown, (SESSION,), _listener(settings))
 
@@ -257,6 +264,10 @@ async def _set(row: SessionSetting, call: Call, value: Any) -> None:
     await call.agent.change_session(_name(call.object), {row.field: value})
 
 
+async def _stats(call: Call) -> list[Any]:
+    return [statistics(call.agent.statistics(_name(call.object), now=True))]
+
+
 def _name(thing: Object) -> str:
     return str(thing.subject.session.name)
 
@@ -274,6 +285,14 @@ def _address(family: Family, shown: SessionShown) -> dict[str, Any]:
     rows = addresses(service, family) if service is not None else []
     return rows[0] if rows else {}
 
+
+STATISTICS = Property(
+    "Statistics",
+    "a{sv}",
+    lambda shown: statistics(shown.count()),
+    hint="it counts by itself, and never back",
+    quiet=True,
+)
 
 CREATE = (
     Method(
@@ -304,6 +323,7 @@ SESSION = Interface(
         Method("Change", _change, (Arg("name", "s"), Arg("value", "v")), may=owner),
         Method("Configure", _configure, (Arg("settings", "a{sv}"),), may=owner),
         Method("Destroy", _destroy),
+        Method("Stats", _stats, gives=(Arg("statistics", "a{sv}"),)),
     ),
     properties=(
         *(_property(row) for row in CLIENT_SETTINGS),
@@ -319,6 +339,7 @@ SESSION = Interface(
         Property("Owner", "s", lambda shown: shown.session.settings.owner),
         Property("Origin", "s", lambda shown: str(shown.session.settings.origin)),
         Property("Reason", "s", lambda shown: shown.session.reason),
+        STATISTICS,
     ),
 )
 
@@ -334,6 +355,19 @@ TOLD = tuple(
 )
 
 NOTIFICATION = Interface("net.mpathd.Notification", signals=(UPDATE, RELEASE))
+
+
+def counted(tree: Tree, names: Container[str]) -> Iterator[Emission]:
+    """Tell of statistics.
+
+    Args:
+        tree: what is true now.
+        names: of sessions whose statistics have changed.
+    """
+    for path, thing in tree.objects.items():
+        if SESSION in thing.interfaces and _name(thing) in names:
+            fresh = {STATISTICS.name: Variant(STATISTICS.signature, STATISTICS.get(thing.subject))}
+            yield Emission(path, PROPERTIES.name, CHANGED, [SESSION.name, fresh, []])
 
 
 def told(old: Tree, new: Tree, manager: str, interface: str) -> Iterator[Emission]:

@@ -198,7 +198,7 @@ def _changed(before: Object, thing: Object) -> Iterator[Emission]:
         changed = {
             row.name: Variant(row.signature, value)
             for row in interface.properties
-            if (value := row.get(thing.subject)) != row.get(before.subject)
+            if not row.quiet and (value := row.get(thing.subject)) != row.get(before.subject)
         }
         if changed:
             yield Emission(thing.path, PROPERTIES.name, CHANGED, [interface.name, changed, []])

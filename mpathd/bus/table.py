@@ -165,6 +165,7 @@ class Property:
         set: changes it and returns when that has been done; None makes it read-only.
         may: who may set it.
         hint: how else to change it, for those who try to set a read-only one.
+        quiet: changes all the time, so differences do not tell of it.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Property:
     set: Callable[[Call, Any], Awaitable[None]] | None = None
     may: May = trusted
     hint: str = ""
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dbus_next import Variant
 from mpathd.model.errors import InvalidArguments, InvalidProperty
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import BY_PROPERTY, SETTINGS, Setting
+from mpathd.model.statistics import Count, Statistics
 from mpathd.model.view import Finding, Service
 from mpathd.model.words import Family
 from mpathd.model.world import LinkAddress
@@ -86,6 +87,30 @@ def gateways(service: Service) -> list[dict[str, Any]]:
         )
         for gateway in service.gateways
     ]
+
+
+def statistics(counts: Statistics) -> dict[str, Any]:
+    """Show what a session has sent and received.
+
+    Args:
+        counts: packets and bytes.
+    """
+
+    def both(received: Count, sent: Count) -> tuple[tuple[str, str, int], ...]:
+        names = ("PacketsIn", "BytesIn", "PacketsOut", "BytesOut")
+        return tuple((name, "t", value) for name, value in zip(names, (*received, *sent), strict=True))
+
+    services = [
+        bag(("Service", "s", one.service), ("Interface", "s", one.interface), *both(one.received, one.sent))
+        for one in counts.services
+    ]
+    packets, octets = counts.dropped
+    return bag(
+        *both(counts.received, counts.sent),
+        ("PacketsDropped", "t", packets),
+        ("BytesDropped", "t", octets),
+        ("Services", "aa{sv}", services),
+    )
 
 
 def findings(rows: tuple[Finding, ...]) -> list[dict[str, Any]]:

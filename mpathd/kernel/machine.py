@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -13,6 +13,7 @@ from pathlib import Path
 from ..model.errors import Refusal
 from ..model.packet import Connections, Load, Ruleset
 from ..model.routing import Step
+from ..model.statistics import Count
 from ..model.world import Link, World
 from . import device, sysctl
 from .nftables import Nftables
@@ -104,6 +105,10 @@ class Machine:
             packets: the ruleset of that digest.
         """
         self._nftables.adopt(packets)
+
+    def counters(self) -> Mapping[str, Count]:
+        """Give what the counters in our nft table have counted, by name."""
+        return self._nftables.counters()
 
     @staticmethod
     def suspects() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from .errors import Refusal
 from .policy import ServiceSettings
 from .routing import Step
 from .session import Client, Origin
+from .statistics import Statistics
 from .view import View
 
 
@@ -61,6 +62,7 @@ class Pass:
         steps: what was written, in order.
         refused: what the kernel refused.
         milliseconds: how long it took.
+        counted: sessions whose statistics are to be told; a pass that tells of them did nothing else.
     """
 
     number: int
@@ -70,6 +72,7 @@ class Pass:
     steps: tuple[Step, ...] = ()
     refused: tuple[Refusal, ...] = ()
     milliseconds: float = 0.0
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,14 @@ class Agent(Protocol):
 
         Args:
             gone: tells of a unique bus name and of its bus's GUID whether its owner is gone.
+        """
+
+    def statistics(self, name: str, *, now: bool = False) -> Statistics:
+        """Give what a session has sent and received; all zero for one that is not here.
+
+        Args:
+            name: the session.
+            now: as the kernel has it at this moment; else a reading may be a tenth of a second old.
         """
 
     async def refresh(self) -> None:

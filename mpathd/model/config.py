@@ -20,6 +20,7 @@ class Config:
         keep: leave routes and rules in place at stop.
         max_per_user: sessions that one user without privileges may have.
         max_selectors: flow selectors that a session of such a user may have.
+        stats_interval: seconds between signals of statistics, 0 for none.
         path: the file, empty if there was none.
     """
 
@@ -31,4 +32,5 @@ class Config:
     keep: bool = False
     max_per_user: int = 32
     max_selectors: int = 1000
+    stats_interval: int = 0
     path: str = ""

@@ -50,10 +50,12 @@ class Ruleset:
     Args:
         tables: sets and maps by name.
         chains: chains by name.
+        counters: names of counters; what they count is not part of the content.
     """
 
     tables: Mapping[str, Table] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
+    counters: frozenset[str] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -63,7 +65,8 @@ class Ruleset:
     def digest(self) -> str:
         """A short name of the content, by which a later process knows it again."""
         text = repr((sorted((n, t.words(), sorted(t.elements.items())) for n, t in self.tables.items()),
-                     sorted((n, c.head, c.rules) for n, c in self.chains.items())))  # fmt: skip
+                     sorted((n, c.head, c.rules) for n, c in self.chains.items()),
+                     sorted(self.counters)))  # fmt: skip
         return sha256(text.encode()).hexdigest()[:16]
 
 
@@ -80,6 +83,11 @@ class Load:
     want: Ruleset
     have: Ruleset | None = None
     text: str = field(default="", compare=False)
+
+    @property
+    def anew(self) -> bool:
+        """Whether the table is made anew, and counts from zero."""
+        return self.text.startswith("add table")
 
     def __hash__(self) -> int:
         return len(self.want.chains)  # contents are compared, and a pass has one of these

@@ -96,6 +96,7 @@ class SessionView:
         reason: why it has, or has not, a service.
         active: Connect and Disconnect.
         settings: what it was asked to be.
+        born: lower is older; never used again.
     """
 
     name: str
@@ -110,6 +111,7 @@ class SessionView:
     active: bool
     settings: SessionSettings
     defaults: Mapping[Family, str] = field(default_factory=dict)
+    born: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ KEYS = (
     Key("dbus", "address", _text, "D-Bus address instead of the system bus"),
     Key("sessions", "max_per_user", _between(0, 10000), "sessions that one user without privileges may have"),
     Key("sessions", "max_selectors", _between(1, 1000000), "flow selectors that a session of such a user may have"),
+    Key("sessions", "stats_interval", _between(0, 86400), "seconds between signals of statistics, 0 for none"),
     Key("sessions", "early_rules", _between(0, 300), "rules that catch a session's unbound sockets, in each family"),
     Key("log", "level", _among("debug", "info", "warning", "error"), "least level that is written"),
     Key("log", "format", _among("auto", "text", "json"), "auto: people on a terminal, JSON elsewhere"),

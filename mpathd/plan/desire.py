@@ -159,6 +159,7 @@ def _session(choice: Choice, numbers: Numbers) -> SessionView:
         active=choice.session.active,
         settings=choice.session.settings,
         defaults={family: member.id for family, member in choice.defaults.items()},
+        born=choice.session.born,
     )
 
 

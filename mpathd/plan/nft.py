@@ -48,6 +48,7 @@ def whole(want: Ruleset) -> str:
         lines.append(f"add table {TABLE}")
         # Chains before maps: nft 1.0.6 does not find a chain that is declared after an interval map of one field.
         lines += _chain_first(want.chains, want.chains)
+        lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters)]
         lines += [_declare(name, table) for name, table in want.tables.items()]
         for name, table in want.tables.items():
             lines += _elements("add", name, table.elements)
@@ -73,6 +74,7 @@ def changes(want: Ruleset, have: Ruleset) -> str:
     if moved:  # a map of another type under an old name: rules refer to it, so all is made anew
         return whole(want)
     lines = list(_chain_first(want.chains, fresh))
+    lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters - have.counters)]
     lines += [_declare(name, table) for name, table in want.tables.items() if name not in have.tables]
     # What goes is unreferenced first: changed chains lose their rules, maps their elements.
     changed = [name for name, chain in want.chains.items() if have.chains.get(name) != chain]
@@ -87,6 +89,7 @@ def changes(want: Ruleset, have: Ruleset) -> str:
         lines += _fill(name, want.chains[name])
     lines += [f"delete chain {TABLE} {name}" for name in gone]
     lines += [f"delete {table.kind} {TABLE} {name}" for name, table in have.tables.items() if name not in want.tables]
+    lines += [f"delete counter {TABLE} {name}" for name in sorted(have.counters - want.counters)]
     lines.append(f"delete set {TABLE} {STATE}{have.digest()}")
     lines.append(f"add set {TABLE} {STATE}{want.digest()} {{ type mark; }}")
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ..model.numbers import Numbers
 from ..model.packet import Chain, Ruleset, Table
 from ..model.session import Nat
+from ..model.statistics import counter
 from ..model.words import Family
 from .membership import Member
 from .sessions import Choice
@@ -42,6 +43,7 @@ def _braces(items: Iterable[str]) -> str:
 def _session(choice: Choice, numbers: Numbers) -> Chain:
     """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
     rules: list[str] = []
+    count = f'counter name "{counter("d", choice.session.born)}"'
     for family in Family:
         own_family = f"meta nfproto ipv{4 if family is Family.INET else 6}"
         if choice.falls_back(family):
@@ -49,11 +51,12 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
             continue
         if family not in choice.defaults:
             nfproto = f"{own_family} oifname @uplinks"
-            rules += [f"{nfproto} meta l4proto tcp reject with tcp reset", f"{nfproto} reject"]
+            rules += [f"{nfproto} meta l4proto tcp {count} reject with tcp reset", f"{nfproto} {count} reject"]
             continue
         # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
         own = [a.address for member in choice.serves(family) for a in member.addresses(family)]
-        rules.append(f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {_braces(own)} reject with tcp reset")
+        joins = f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {_braces(own)}"
+        rules.append(f"{joins} {count} reject with tcp reset")
     keep = 0xFFFFFFFF & ~numbers.mark_mask
     mark = numbers.mark(choice.session.number)
     rules += [f"{what} set {what} & {keep:#x} | {mark:#x}" for what in ("meta mark", "ct mark")]
@@ -73,15 +76,24 @@ def _translation(choice: Choice) -> Chain:
     return Chain(tuple(rules))
 
 
-def _guard(number: int) -> Chain:
+def _guard(choice: Choice) -> Chain:
+    number = choice.session.number
+    sent = f"counter name oifname map @out_{number}"
     return Chain(
         (
             "oifname != @uplinks accept",
-            f"oifname . ip saddr @ok4_{number} accept",
-            f"oifname . ip6 saddr @ok6_{number} accept",
-            "counter drop",
+            f"oifname . ip saddr @ok4_{number} {sent} accept",
+            f"oifname . ip6 saddr @ok6_{number} {sent} accept",
+            f'counter name "{counter("d", choice.session.born)}" drop',
         )
     )
+
+
+def _counted(choice: Choice, kind: str) -> Table:
+    """A counter for each service that the session allows: they stay while links come and go."""
+    born = choice.session.born
+    elements = {_quoted(m.link.name): _quoted(counter(kind, born, m.id)) for m in choice.counted}
+    return Table("map", "type ifname : counter", elements)
 
 
 def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers) -> Ruleset:
@@ -102,12 +114,15 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
         "set", "type ifname", {_quoted(member.link.name): "" for member in found if member.way_out}
     )
     chains = {"never": Chain(NEVER)}
-    kept, nats, guards = {}, {}, {}
+    kept, nats, guards, arrivals = {}, {}, {}, {}
     for choice in marking:
         number = choice.session.number
         mark = f"{numbers.mark(number):#x}"
         chains[f"s_{number}"] = _session(choice, numbers)
-        chains[f"g_{number}"] = _guard(number)
+        chains[f"g_{number}"] = _guard(choice)
+        chains[f"c_{number}"] = Chain((f"counter name iifname map @in_{number}",))
+        tables[f"out_{number}"], tables[f"in_{number}"] = _counted(choice, "o"), _counted(choice, "i")
+        arrivals[mark] = f"goto c_{number}"
         kept[mark], guards[mark] = f"goto s_{number}", f"goto g_{number}"
         if choice.session.settings.nat is Nat.AUTO:
             chains[f"n_{number}"] = _translation(choice)
@@ -122,7 +137,7 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
                     for address in member.addresses(family)
                 },
             )
-    for name, elements in (("kept", kept), ("nats", nats), ("guards", guards)):
+    for name, elements in (("kept", kept), ("nats", nats), ("guards", guards), ("arrivals", arrivals)):
         tables[name] = Table("map", "type mark : verdict", elements)
     chains["output"] = Chain(
         (
@@ -139,4 +154,9 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
     chains["guard"] = Chain(
         (f"meta mark & {mask} vmap @guards",), "type filter hook postrouting priority 150; policy accept;"
     )
-    return Ruleset(tables, chains)
+    chains["arrive"] = Chain(
+        (f"ct mark & {mask} vmap @arrivals",), "type filter hook prerouting priority mangle; policy accept;"
+    )
+    counters = {counter("d", choice.session.born) for choice in marking}
+    counters |= {counter(kind, c.session.born, m.id) for c in marking for m in c.counted for kind in "io"}
+    return Ruleset(tables, chains, frozenset(counters))

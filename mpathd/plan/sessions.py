@@ -37,12 +37,14 @@ class Choice:
         defaults: by family, the service that unbound sockets leave by; a family that no service has is missing.
         members: the other services that bound sockets may leave by.
         verdicts: by service identifier.
+        counted: services that it allows, whether they are there at present or not.
     """
 
     session: Session
     defaults: Mapping[Family, Member]
     members: tuple[Member, ...]
     verdicts: Mapping[str, Verdict]
+    counted: tuple[Member, ...] = ()
 
     @property
     def best(self) -> Member | None:
@@ -90,11 +92,15 @@ def _rank(session: Session, member: Member) -> int | None:
     return None
 
 
+def _interface(session: Session, member: Member) -> bool:
+    return session.settings.allowed_interface in {"", "*", member.link.name}
+
+
 def _verdict(session: Session, member: Member) -> Verdict:
     settings = session.settings
     if not session.active:
         return Verdict(allowed=False, because="the session is not connected")
-    if settings.allowed_interface not in {"", "*", member.link.name}:
+    if not _interface(session, member):
         return Verdict(allowed=False, because=f"only {settings.allowed_interface} is allowed")
     if _rank(session, member) is None:
         names = ", ".join(settings.allowed_bearers) or "none"
@@ -132,4 +138,5 @@ def choose(session: Session, found: Sequence[Member], routed: frozenset[str]) ->
         members = tuple(m for m in allowed if m.id in routed and m.id != whole)
     else:
         members = tuple(m for m in allowed if m.id in routed and m.id in by_hand)
-    return Choice(session, defaults, members, verdicts)
+    counted = tuple(m for m in found if _interface(session, m) and _rank(session, m) is not None)
+    return Choice(session, defaults, members, verdicts, counted)

@@ -26,6 +26,7 @@ from mpathd.model.errors import NotFound, NotSupported, Refusal
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Rule, Step, Verb
 from mpathd.model.session import Origin
+from mpathd.model.statistics import Statistics
 from mpathd.model.view import Finding, Service, SessionView, View
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Severity, Technology
 from mpathd.model.world import Gateway, LinkAddress
@@ -139,6 +140,7 @@ class FakeAgent:
         self.wished: dict[str, Wished] = {}
         self.numbers: dict[str, int] = {}
         self.limits = Limits()
+        self.counts: dict[str, Statistics] = {}
         self.failure: Exception | None = None  # raised by the next changes, while it is set
         self.open = asyncio.Event()  # cleared: changes wait
         self.open.set()
@@ -280,6 +282,10 @@ class FakeAgent:
                 settings=item.settings,
                 defaults=serves,
             )
+
+    def statistics(self, name: str, *, now: bool = False) -> Statistics:
+        """Give what somebody has put into `counts`."""
+        return self.counts.get(name, Statistics())
 
     async def refresh(self) -> None:
         """Count."""

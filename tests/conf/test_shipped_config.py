@@ -56,6 +56,7 @@ def test_each_key_reaches_the_configuration() -> None:
         ("sessions", "max_per_user"): "4",
         ("sessions", "max_selectors"): "50",
         ("sessions", "early_rules"): "0",
+        ("sessions", "stats_interval"): "5",
         ("log", "level"): '"debug"',
         ("log", "format"): '"json"',
         ("stop", "keep"): "true",

@@ -25,7 +25,8 @@ FLOORS = {
     "book": (("model", "plan", "policies", "accounts"), "the sessions that are asked for"),
     "policies": (("model", "plan", "accounts"), "policy files on disk"),
     "accounts": (("plan",), "users and groups of the machine"),
-    "runtime": ((), "numbers on disk"),
+    "runtime": (("model",), "numbers and counts on disk"),
+    "meter": (("model", "ports"), "the hands, with an eye on counters"),
     "options": ((), "the command line"),
     "app": (
         (
@@ -34,6 +35,7 @@ FLOORS = {
             "kernel",
             "sources",
             "store",
+            "meter",
             "systemd",
             "options",
             "policies",

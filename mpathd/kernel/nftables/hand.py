@@ -11,6 +11,7 @@ import re
 from hashlib import sha256
 
 from ...model.packet import TABLE, Load, Ruleset
+from ...model.statistics import Count
 from .conntrack import forget
 from .library import Library, Missing
 from .netlink import Netfilter
@@ -18,6 +19,7 @@ from .netlink import Netfilter
 STATE = re.compile(r"set state_([0-9a-f]{16}) ")
 NAME = TABLE.partition(" ")[2]
 SEEN = re.compile(r"\n\tset (seen_[0-9a-f]{16}) \{\n\t\ttype mark\n\t\}\n")
+COUNTED = re.compile(r"counter (\S+) \{\s+packets (\d+) bytes (\d+)\s+\}")
 COUNTERS = re.compile(r"packets \d+ bytes \d+")
 
 
@@ -89,6 +91,12 @@ class Nftables:
         """
         self._known = want
 
+    def counters(self) -> dict[str, Count]:
+        """Give what the counters in our table have counted, by name."""
+        library = self._open() if self._netfilter.has_table(NAME) else None
+        output = library.run(f"list counters table {TABLE}")[0] if library is not None else ""
+        return {found[1]: (int(found[2]), int(found[3])) for found in COUNTED.finditer(output)}
+
     def apply(self, load: Load, text: str) -> str:
         """Write a transaction and give the error, empty if it is done. All of it is done, or nothing.
 
@@ -100,7 +108,7 @@ class Nftables:
         if library is None:
             return self.missing
         old = SEEN.search(self._listing or "")
-        goes = f"delete set {TABLE} {old[1]}\n" if old and not text.startswith("add table") else ""
+        goes = f"delete set {TABLE} {old[1]}\n" if old and not load.anew else ""
         _, error = library.run(text + goes)
         if not error and not load.want.empty:
             library.run(f"add set {TABLE} {_seal(self._list())} {{ type mark; }}")

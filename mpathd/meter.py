@@ -1,0 +1,141 @@
+"""What sessions have sent and received: the kernel counts, and what its counters had counted when they went is added.
+
+Law: no number is ever less than before, whatever mpathd, its death, or others do to the counters. A counter goes
+only in our own writes: what it counted is written down before, together with the digest of the ruleset that is without
+it; whoever finds that ruleset in the kernel knows that it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
+
+from .model.errors import Refusal
+from .model.packet import Load, Ruleset
+from .model.routing import Step
+from .model.statistics import Count, Counted, ServiceCount, Statistics, birth, counter
+from .model.view import View
+from .model.world import World
+from .ports import Keeper, Kernel
+
+NO_TABLE = "none"  # for a digest
+FRESH = 0.1  # seconds that one reading serves; a whole listing of sessions asks for each of them
+
+
+class Meter:
+    """The hands, with an eye on what is counted: stands between the loop and the kernel.
+
+    Args:
+        kernel: the hands.
+        keeper: what lasts over a restart.
+    """
+
+    def __init__(self, kernel: Kernel, keeper: Keeper | None) -> None:
+        self._kernel, self._keeper = kernel, keeper
+        self._counted = keeper.counted() if keeper is not None else Counted()
+        self._seen: dict[str, Count] = {}
+        self._read = -FRESH
+
+    def look(self, protocol: int) -> World:
+        """Read everything that decisions need.
+
+        Args:
+            protocol: what marks routes and rules as ours.
+        """
+        world = self._kernel.look(protocol)
+        if told := self._counted.digest:  # a write that was refused, or during which the last mpathd died
+            there = told == (world.digest or NO_TABLE)
+            self._counted = Counted(self._counted.after if there else self._counted.before)
+        return world
+
+    def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
+        """Write steps; what their counters have counted is not lost.
+
+        Args:
+            steps: in their order.
+        """
+        births = {born for _, born in self._keeper.numbers().values()} if self._keeper is not None else set()
+        loads = [step.what for step in steps if isinstance(step.what, Load)]
+        for load in loads:
+            if load.anew or load.have is None or load.have.counters - load.want.counters:
+                seen = self._look()
+                gone = {n for n in seen if birth(n) in births and (load.anew or n not in load.want.counters)}
+                after = {**self._counted.before, **{name: self._total(name) for name in gone}}
+                self._keep(Counted(self._counted.before, after, _digest(load.want)))
+        done, refused = self._kernel.apply(steps)
+        for load in loads:
+            if self._counted.digest == _digest(load.want) and any(step.what is load for step in done):
+                kept = {n: count for n, count in self._counted.after.items() if birth(n) in births}
+                self._keep(Counted(kept))
+                self._seen = {} if load.anew else {n: c for n, c in self._seen.items() if n in load.want.counters}
+        return done, refused
+
+    def adopt(self, packets: Ruleset) -> None:
+        """Take it that our nft table holds what its digest says.
+
+        Args:
+            packets: the ruleset of that digest.
+        """
+        self._kernel.adopt(packets)
+
+    def suspects(self) -> tuple[str, ...]:
+        """Name programs here that are known to undo what others write."""
+        return self._kernel.suspects()
+
+    def counters(self) -> Mapping[str, Count]:
+        """Give what the counters in our nft table have counted, by name."""
+        return self._kernel.counters()
+
+    def statistics(self, name: str, view: View, *, now: bool = False) -> Statistics:
+        """Give what a session has sent and received.
+
+        Args:
+            name: the session.
+            view: the picture.
+            now: ask the kernel, however fresh the last reading is.
+        """
+        session = next((session for session in view.sessions if session.name == name), None)
+        if session is None:
+            return Statistics()
+        if now or monotonic() - self._read > FRESH:
+            self._look()
+        known = {*self._seen, *self._counted.before}
+        services = []
+        for service in view.services:
+            received, sent = (counter(kind, session.born, service.id) for kind in "io")
+            if received in known or sent in known:
+                services.append(ServiceCount(service.id, service.interface, self._total(received), self._total(sent)))
+        return Statistics((*services, *self._gone(session.born, view)), self._total(counter("d", session.born)))
+
+    def _gone(self, born: int, view: View) -> Iterable[ServiceCount]:
+        """What went by services that are no more."""
+        here = {counter("o", born, service.id)[2:] for service in view.services}
+        names = {name[2:] for name in {*self._counted.before, *self._seen} if birth(name) == born and name[0] in "io"}
+        for rest in sorted(names - here):
+            received, sent = self._total(f"i_{rest}"), self._total(f"o_{rest}")
+            if received[0] or sent[0]:
+                yield ServiceCount(rest.partition("_")[2], "", received, sent)
+
+    def _look(self) -> dict[str, Count]:
+        """Read the kernel; a counter that somebody else has set back goes on from where it was."""
+        fresh = dict(self._kernel.counters())
+        lost = {n: self._total(n) for n, seen in self._seen.items() if fresh.get(n, (0, 0)) < seen}
+        self._seen, self._read = fresh, monotonic()
+        if lost:
+            self._keep(Counted({**self._counted.before, **lost}, self._counted.after, self._counted.digest))
+        return fresh
+
+    def _total(self, name: str) -> Count:
+        packets, octets = self._seen.get(name, (0, 0))
+        more, further = self._counted.before.get(name, (0, 0))
+        return packets + more, octets + further
+
+    def _keep(self, counted: Counted) -> None:
+        if counted != self._counted:
+            self._counted = counted
+            if self._keeper is not None:
+                self._keeper.count(counted)
+
+
+def _digest(want: Ruleset) -> str:
+    return NO_TABLE if want.empty else want.digest()
