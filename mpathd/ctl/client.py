@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ ROOT = "/net/mpathd"
 MANAGER = "net.mpathd.Manager"
 SERVICE = "net.mpathd.Service"
 SESSION = "net.mpathd.Session"
+NOTIFICATION = "net.mpathd.Notification"
 SESSIONS = ROOT + "/session/"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
@@ -28,11 +29,9 @@ QUESTION, CHANGE = 5.0, 30.0
 
 GONE = {"ServiceUnknown", "NameHasNoOwner", "NoReply"}
 
-# Rules for the bus: what a monitor hears. The owner's rule says when mpathd goes and comes.
-HEARD = (
-    f"type='signal',sender='{NAME}'",
-    f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',member='NameOwnerChanged',arg0='{NAME}'",
-)
+# Rules for the bus: when mpathd goes and comes, and what a monitor hears besides.
+LIFE = (f"type='signal',sender='{DRIVER}',path='{DRIVER_PATH}',member='NameOwnerChanged',arg0='{NAME}'",)
+HEARD = (f"type='signal',sender='{NAME}'", *LIFE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +134,34 @@ class Client:
         (path,) = self._call(ROOT, MANAGER, "CreateNamedSession", "sa{sv}", (name, values), CHANGE)
         return str(path)
 
+    def create_own_session(self, notifier: str, values: Mapping[str, Variant]) -> str:
+        """Make a session that lasts as long as this connection, and give its object.
+
+        Args:
+            notifier: the object of ours that is told what becomes of it.
+            values: property name to value.
+        """
+        (path,) = self._call(ROOT, MANAGER, "CreateSession", "a{sv}o", (values, notifier), CHANGE)
+        return str(path)
+
+    def enter(self, path: str) -> str:
+        """Have this process moved into a session's control group, and give the group.
+
+        Args:
+            path: the session's object.
+        """
+        (group,) = self._call(path, SESSION, "Enter", patience=CHANGE)
+        return str(group)
+
+    def statistics(self, path: str) -> Mapping[str, Any]:
+        """Ask what a session has carried, read from the kernel now.
+
+        Args:
+            path: its object.
+        """
+        (found,) = self._call(path, SESSION, "Stats")
+        return dict(found)
+
     def destroy_session(self, path: str) -> None:
         """End a session and wait until nothing of it is in the kernel.
 
@@ -182,15 +209,20 @@ class Client:
         interface, method = (SERVICE, "Configure") if path else (MANAGER, "SetDefaults")
         self._call(path or ROOT, interface, method, "a{sv}", (given,), CHANGE)
 
-    def listen(self) -> str:
-        """Subscribe to everything a monitor tells; gives mpathd's unique name, empty while it is not there."""
-        for rule in HEARD:
+    def listen(self, rules: Iterable[str] = HEARD) -> str:
+        """Subscribe to signals; gives mpathd's unique name, empty while it is not there.
+
+        Args:
+            rules: which; all that a monitor tells, by default.
+        """
+        for rule in rules:
             self.wire.ask("AddMatch", rule)
         try:
             (self.owner,) = self.wire.ask("GetNameOwner", NAME)
         except Answered as error:
             if error.name not in GONE:
                 raise
+            self.owner = ""
         return self.owner
 
     def snapshot(self) -> tuple[Session, ...]:
@@ -200,7 +232,7 @@ class Client:
         return found
 
     def heard(self) -> Iterator[Message]:
-        """Give the signals that are here already and come from mpathd, or from the bus about it.
+        """Give the signals and calls that are here already and come from mpathd, or from the bus about it.
 
         Any program can send us what looks like one of mpathd's: only those of the name's owner count.
         """
@@ -232,6 +264,9 @@ class Client:
         except Answered as error:
             if error.name in GONE:
                 raise Absent("mpathd is not running (systemctl start mpathd)") from None
+            if error.name == "UnknownMethod":
+                text = f"mpathd does not know {member}: it is older than this mpathctl"
+                raise Answered(error.name, text, "restart it: systemctl restart mpathd") from None
             if error.name == "AccessDenied":
                 text = f"the bus does not let you call {member}: {error.text}"
                 raise Answered("PermissionDenied", text, "be root, or a member of the group in mpathd.conf") from None

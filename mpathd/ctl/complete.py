@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from .parse import find
 from .table import COMMANDS, COMMON, GLOBAL, Command, Option
@@ -15,6 +16,9 @@ Live = Callable[[str], Iterable[Candidate]]
 
 # Asks the shell to offer files, which it does better.
 FILES: Candidate = ("", "FILE")
+
+# What stands before a command that is to be run.
+AFTER: Candidate = ("--", "the command follows")
 
 
 def candidates(words: Sequence[str], live: Live, commands: Sequence[Command] = COMMANDS) -> list[Candidate]:
@@ -58,19 +62,24 @@ def _offered(before: list[str], typed: str, live: Live, commands: Sequence[Comma
         return
     options = (*command.options, *COMMON)
     rest = before[count:]
+    run = _run(command, rest, typed)
+    if run is not None:
+        yield from live("command") if not run and "/" not in typed else (FILES,)
+        return
     name, equals, _ = typed.partition("=")
     owner = _option(name, options) if equals else _option(rest[-1], options) if rest else None
     if owner is not None and owner.value and (equals or "=" not in rest[-1]):
         offers = live(owner.kind) if owner.kind else ((choice, "") for choice in owner.choices)
         yield from ((f"{name}{equals}{choice}" if equals else choice, text) for choice, text in offers)
         return
-    places = _places(rest, options)
+    places = len(_places(rest, options))
     here = [*command.takes[places : places + 1], *(row for row in command.takes[-1:] if row.several)][:1]
     if not typed.startswith("-"):
         for argument in here:
             yield from live(argument.kind)
     if typed.startswith("-") or not here:
         yield from _names(options, rest)
+        yield from ((AFTER,) if any(row.many for row in command.takes) else ())
 
 
 def _words(before: list[str], commands: Sequence[Command]) -> Iterator[Candidate]:
@@ -87,18 +96,30 @@ def _option(word: str, options: Iterable[Option]) -> Option | None:
     return next((row for row in options if word.partition("=")[0] in row.names), None)
 
 
-def _places(rest: list[str], options: Sequence[Option]) -> int:
-    """How many words stand in places, options and their values taken away."""
-    count, value = 0, False
-    for word in rest:
+def _places(rest: list[str], options: Sequence[Option]) -> list[int]:
+    """Which words stand in places, options and their values taken away."""
+    found, value = [], False
+    for at, word in enumerate(rest):
         if value:
             value = False
         elif word.startswith("-"):
             row = _option(word, options)
             value = row is not None and bool(row.value) and "=" not in word
         else:
-            count += 1
-    return count
+            found.append(at)
+    return found
+
+
+def _run(command: Command, rest: list[str], typed: str) -> list[str] | None:
+    """The words so far of the command that is to be run; None as long as mpathctl's own go on."""
+    own = [row for row in command.takes if not row.many]
+    if len(own) == len(command.takes):
+        return None
+    places = _places(rest, (*command.options, *COMMON))
+    starts = [*places[len(own) : len(own) + 1], *([rest.index("--") + 1] if "--" in rest else [])]
+    if starts:
+        return rest[min(starts) :]
+    return [] if len(places) == len(own) and not typed.startswith("-") else None
 
 
 def _names(options: Iterable[Option], rest: Iterable[str]) -> Iterator[Candidate]:
@@ -119,6 +140,8 @@ def live(kind: str) -> Iterator[Candidate]:
             yield FILES
         case "user" | "group":
             yield from _accounts(kind)
+        case "command":
+            yield from _programs()
         case "session":
             yield from _sessions()
         case "service" | "identifier" | "interface":
@@ -146,6 +169,17 @@ def _sessions() -> Iterator[Candidate]:
     for row in Client.open().sessions(patience=1.0):
         if row.id.isprintable():
             yield row.id, clean(str(row.values.get("Description") or row.values.get("Origin", "")))
+
+
+def _programs() -> Iterator[Candidate]:
+    """What can be run by its name alone."""
+    import os
+
+    seen = set()
+    for folder in os.get_exec_path():
+        with suppress(OSError), os.scandir(folder or ".") as found:
+            seen |= {entry.name for entry in found if os.access(entry.path, os.X_OK) and not entry.is_dir()}
+    yield from ((name, "") for name in sorted(seen) if name.isprintable())
 
 
 def _accounts(kind: str) -> Iterator[Candidate]:

@@ -6,6 +6,9 @@ from mpathd.model.errors import MpathError
 
 DONE, FAILED, USAGE, ABSENT, NOT_APPLIED = range(5)
 
+# What shells say of a command that they cannot run.
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+
 
 class Usage(MpathError):
     """The command line makes no sense."""
@@ -25,6 +28,18 @@ class Late(MpathError):
     name = "Late"
 
 
+class NotFound(MpathError):
+    """There is no such command to run."""
+
+    name = "CommandNotFound"
+
+
+class NotExecutable(MpathError):
+    """A command is there and cannot be run."""
+
+    name = "CommandNotExecutable"
+
+
 class Answered(MpathError):
     """The daemon, or the bus, answered with an error.
 
@@ -39,7 +54,13 @@ class Answered(MpathError):
         self.name = name
 
 
-STATUS = {"Usage": USAGE, "Absent": ABSENT, "NotApplied": NOT_APPLIED}
+STATUS = {
+    "Usage": USAGE,
+    "Absent": ABSENT,
+    "NotApplied": NOT_APPLIED,
+    NotFound.name: NOT_FOUND,
+    NotExecutable.name: NOT_EXECUTABLE,
+}
 
 
 def status(error: MpathError) -> int:

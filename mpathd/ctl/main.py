@@ -12,6 +12,7 @@ from mpathd.model.errors import MpathError
 
 from .errors import DONE, FAILED, USAGE, status
 from .parse import Order, parse
+from .show import complain
 
 # What shells call for completion; not in help.
 COMPLETE = "--complete"
@@ -31,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
         code = _complete(given[1:]) if given[:1] == [COMPLETE] else _obey(parse(given))
         sys.stdout.flush()
     except MpathError as error:
-        _complain(str(error))
+        complain(str(error))
         return status(error)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -39,12 +40,12 @@ def main(words: Sequence[str] | None = None) -> int:
         _give_up_output()  # the reader has seen enough
         return DONE
     except OSError as error:
-        _complain(f"cannot write the result: {error.strerror or error}")
+        complain(f"cannot write the result: {error.strerror or error}")
         _give_up_output()
         return FAILED
     except Exception as error:
         version = "report it, with: mpathctl --version; mpathctl status --json"
-        _complain(f"this should not have happened: {type(error).__name__}: {error}\n  {version}")
+        complain(f"this should not have happened: {type(error).__name__}: {error}\n  {version}")
         return FAILED
     return code
 
@@ -86,13 +87,6 @@ def _prepare() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # lasts as long as we do
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _complain(text: str) -> None:
-    from .words import clean
-
-    if sys.stderr is not None:
-        print("\n".join(map(clean, f"mpathctl: {text}".splitlines())), file=sys.stderr)
 
 
 def _give_up_output() -> None:

@@ -16,6 +16,9 @@ OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 # What a written command does, if one of its words is among these.
 VERBS = ("add", "replace", "change", "del", "delete", "flush", "set")
 
+# What monitors leave out: what other properties say too, and counters, which change all the time.
+UNTOLD = {"Letters", "Statistics"}
+
 # Objects that come, go and change: interface to the word, and the key for programs.
 WATCHED = {SERVICE: ("service", "Service"), SESSION: ("session", "Session")}
 
@@ -121,6 +124,6 @@ def _changes(path: str, interface: str, values: Mapping[str, Any]) -> Iterator[F
     else:
         return
     for name, thing in values.items():
-        if name == "Letters":  # says again what other properties say
+        if name in UNTOLD:
             continue
         yield Fact(word, f"{who}{name} = {value(thing)}", {**data, "Property": name, "Value": thing})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Usage
-from .table import COMMANDS, COMMON, GLOBAL, Command, Option
+from .table import COMMANDS, COMMON, GLOBAL, Argument, Command, Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,14 @@ class Order:
         options: key of an option to its values; a flag has none.
         words: the words by place.
         group: the words that did not make a whole command ("session").
+        tail: the command that is to be run, of commands that take one; the words by place are without it.
     """
 
     command: Command | None
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()
 
     def has(self, key: str) -> bool:
         """Whether an option was given.
@@ -81,32 +83,39 @@ def parse(words: Sequence[str], commands: Sequence[Command] = COMMANDS) -> Order
         label = " ".join((*group, unknown))
         raise Usage(f"no command called '{label}'", f"commands: {', '.join(dict.fromkeys(within))}")
     rest = rest[count:]
+    takes = tuple(argument for argument in command.takes if not argument.many)
+    takes_all = takes != command.takes
     places: list[str] = []
+    tail: list[str] = []
     only_places = False
-    takes_all = any(argument.many for argument in command.takes)
     while rest:
-        if only_places or rest[0] == "-" or not rest[0].startswith("-"):
-            places.append(rest.pop(0))
-            only_places = only_places or (takes_all and len(places) >= len(command.takes))
-        elif rest[0] == "--":
+        if rest[0] == "--" and not only_places:
             rest.pop(0)
             only_places = True
+            if takes_all:
+                tail, rest = rest, []
+        elif only_places or rest[0] == "-" or not rest[0].startswith("-"):
+            if takes_all and len(places) == len(takes):
+                tail, rest = rest, []
+            else:
+                places.append(rest.pop(0))
         else:
             _take_option(rest, (*command.options, *COMMON), given, f"mpathctl {command.name}")
     if not given.keys() & {"help"}:
-        _check_places(command, places)
-    return Order(command, given, tuple(places))
+        _check_places(command, takes, places)
+        _check_places(command, tuple(row for row in command.takes if row.many), tail)
+    return Order(command, given, tuple(places), tail=tuple(tail))
 
 
-def _check_places(command: Command, places: list[str]) -> None:
+def _check_places(command: Command, takes: Sequence[Argument], places: list[str]) -> None:
     usage = f"see: mpathctl {command.name} --help"
-    further = [argument for argument in command.takes if argument.several] * (len(places) - len(command.takes))
-    for argument, word in zip((*command.takes, *further), places, strict=False):
+    further = [argument for argument in takes if argument.several] * (len(places) - len(takes))
+    for argument, word in zip((*takes, *further), places, strict=False):
         if not word:
             raise Usage(f"{command.name}: {argument.name} is empty", usage)
-    if len(places) > len(command.takes) and not any(row.many or row.several for row in command.takes):
-        raise Usage(f"{command.name}: '{places[len(command.takes)]}' is one word too many", usage)
-    missing = [argument.name for argument in command.takes[len(places) :] if argument.required]
+    if len(places) > len(takes) and not any(row.many or row.several for row in takes):
+        raise Usage(f"{command.name}: '{places[len(takes)]}' is one word too many", usage)
+    missing = [argument.name for argument in takes[len(places) :] if argument.required]
     if missing:
         raise Usage(f"{command.name}: {' '.join(missing)} is missing", usage)
 

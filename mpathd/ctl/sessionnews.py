@@ -84,7 +84,7 @@ class Ears:
             case interface, "SessionRemoved", [str(path)] if interface == MANAGER:
                 yield from self._release(path)
             case interface, "PropertiesChanged", [str(changed), dict(values), *_] if interface == PROPERTIES:
-                path = message.fields.get(codec.PATH, "")
+                path, values = message.fields.get(codec.PATH, ""), _told(values)
                 if changed == SESSION and values and path in self._names and self._wanted(path, self._names[path]):
                     yield Told("update", path, self._names[path], values)
             case interface, "NameOwnerChanged", [str(name), str(), str(owner)] if (interface, name) == (DRIVER, NAME):
@@ -95,7 +95,7 @@ class Ears:
     def _whole(self, session: Session) -> Iterator[Told]:
         self._names[session.path] = session.id
         if self._wanted(session.path, session.id):
-            yield Told("update", session.path, session.id, session.values)
+            yield Told("update", session.path, session.id, _told(session.values))
 
     def _release(self, path: str) -> Iterator[Told]:
         name = self._names.pop(path, "")
@@ -104,6 +104,10 @@ class Ears:
 
     def _wanted(self, path: str, name: str) -> bool:
         return self.only in {"", path, name}
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: thing for name, thing in values.items() if name not in news.UNTOLD}
 
 
 def text(told: Told, time: str) -> str:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
-from mpathd.model.session import PRIORITY, PRIORITY_LAST
-from mpathd.model.sessionsettings import SESSION_SETTINGS, SessionSetting
+from mpathd.model.sessionsettings import SESSION_SETTINGS
 
 from . import sessionnews, sessionwords
-from .client import Client, Session
-from .codec import Variant
-from .errors import Absent, Answered, Usage
+from .client import Client
+from .errors import Absent, Usage
 from .parse import Order
+from .sessionoptions import pick, settled, text, values
 from .show import json_text, say
 from .watch import Clock, messages
-
-# An error names at most this many sessions.
-NAMED = 12
 
 
 def listing(order: Order) -> None:
@@ -40,7 +35,7 @@ def show(order: Order) -> None:
     Args:
         order: what was typed.
     """
-    session = _pick(order.words[0], Client.open().sessions())
+    session = pick(order.words[0], Client.open().sessions())
     say(json_text(sessionwords.record(session)) if order.has("json") else sessionwords.whole(session))
 
 
@@ -50,9 +45,9 @@ def create(order: Order) -> None:
     Args:
         order: what was typed.
     """
-    name, values = _text("NAME", order.words[0]), _values(order)
+    name, given = text("NAME", order.words[0]), values(order)
     client = Client.open()
-    path = client.create_session(name, values)
+    path = client.create_session(name, settled(client, given))
     _tell(order, client, path)
 
 
@@ -62,13 +57,13 @@ def change(order: Order) -> None:
     Args:
         order: what was typed.
     """
-    values = _values(order)
-    if not values:
+    given = values(order)
+    if not given:
         options = ", ".join(f"--{row.option}" for row in SESSION_SETTINGS)
         raise Usage("session change: nothing to change", f"give at least one of: {options}")
     client = Client.open()
-    path = _pick(order.words[0], client.sessions()).path
-    client.change_session(path, values)
+    path = pick(order.words[0], client.sessions()).path
+    client.change_session(path, settled(client, given))
     _tell(order, client, path)
 
 
@@ -79,7 +74,7 @@ def destroy(order: Order) -> None:
         order: what was typed.
     """
     client = Client.open()
-    session = _pick(order.words[0], client.sessions())
+    session = pick(order.words[0], client.sessions())
     client.destroy_session(session.path)
     if order.has("json"):
         say(json_text(sessionwords.record(session)))
@@ -116,7 +111,7 @@ def monitor(order: Order) -> None:
         if client.listen():
             found = client.snapshot()
             if order.words:
-                ears.only = _pick(order.words[0], found).path
+                ears.only = pick(order.words[0], found).path
             _say_all(ears.all(found), clock, order)
         else:
             ears.only = order.words[0] if order.words else ""
@@ -133,15 +128,15 @@ def monitor(order: Order) -> None:
 def _say_all(told: Iterable[sessionnews.Told], clock: Clock, order: Order) -> None:
     for fact in told:
         if order.has("json"):
-            text = json_text(sessionnews.record(fact, clock.stamp()), lines=True)
+            line = json_text(sessionnews.record(fact, clock.stamp()), lines=True)
         else:
-            text = sessionnews.text(fact, clock.time())
-        print(text, flush=True)
+            line = sessionnews.text(fact, clock.time())
+        print(line, flush=True)
 
 
 def _connect(order: Order, *, active: bool) -> None:
     client = Client.open()
-    path = _pick(order.words[0], client.sessions()).path
+    path = pick(order.words[0], client.sessions()).path
     client.connect_session(path, active=active)
     _tell(order, client, path)
 
@@ -150,50 +145,3 @@ def _tell(order: Order, client: Client, path: str) -> None:
     """Say how a session is after a change, for programs."""
     if order.has("json"):
         say(json_text(next((sessionwords.record(row) for row in client.sessions() if row.path == path), {})))
-
-
-def _pick(word: str, found: tuple[Session, ...]) -> Session:
-    """Find a session by its whole name or its path: what is destroyed by a beginning may be the wrong one."""
-    session = next((row for row in found if word in {row.id, row.path}), None)
-    if session is not None:
-        return session
-    names = ", ".join(row.id for row in found[:NAMED]) or "none"
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    raise Answered("NotFound", f"no session called '{word}'", f"sessions here: {names}{more}")
-
-
-def _values(order: Order) -> dict[str, Variant]:
-    """What the options ask for, by the names on D-Bus; empty means the default again."""
-    return {
-        row.property: Variant(row.signature, _value(row, order.options[row.option]))
-        for row in SESSION_SETTINGS
-        if order.has(row.option)
-    }
-
-
-def _value(row: SessionSetting, given: tuple[str, ...]) -> Any:
-    texts = [_text(f"option --{row.option}", word) for word in given]
-    match row.signature:
-        case "as":
-            return [text for text in texts if text]
-        case "u":
-            return _number(row.option, texts[-1])
-        case _:
-            return texts[-1]
-
-
-def _number(option: str, text: str) -> int:
-    if not text:
-        return PRIORITY
-    if not (text.isascii() and text.isdigit() and int(text) <= PRIORITY_LAST):
-        raise Usage(f"option --{option} cannot be '{text}'", f"expected a number from 0 to {PRIORITY_LAST}")
-    return int(text)
-
-
-def _text(label: str, word: str) -> str:
-    """A word as D-Bus can carry it."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise Usage(f"{label} cannot be '{word}'", "expected text in UTF-8") from None
-    return word

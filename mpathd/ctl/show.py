@@ -1,7 +1,8 @@
-"""Where results go: standard output, as text or as JSON."""
+"""Where results go: standard output, as text or as JSON; and troubles: standard error."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
@@ -25,3 +26,15 @@ def say(text: str) -> None:
     """
     if text:
         print(text)
+
+
+def complain(text: str) -> None:
+    """Tell a trouble.
+
+    Args:
+        text: what, and what to do in the lines below.
+    """
+    from .words import clean
+
+    if sys.stderr is not None:
+        print("\n".join(map(clean, f"mpathctl: {text}".splitlines())), file=sys.stderr, flush=True)

@@ -143,7 +143,11 @@ def _session_option(row: SessionSetting) -> Option:
 
 
 SESSION = Argument("NAME", "a session's name, or its path on D-Bus", required=True, kind="session")
+ANY_SESSION = replace(SESSION, required=False)
+COMMAND = Argument("COMMAND", "a program and its arguments, as they are", required=True, kind="command", many=True)
 SESSION_OPTIONS = tuple(_session_option(row) for row in SESSION_SETTINGS)
+
+OWN = "Its traffic is what any --flow, --user, --group or --cgroup matches; without these it has none."
 
 COMMANDS = (
     Command(
@@ -176,7 +180,8 @@ COMMANDS = (
         "sessions:create",
         takes=(Argument("NAME", "its name: letters, digits, _ . and -", required=True),),
         options=SESSION_OPTIONS,
-        more=f"B is one of {', '.join(BEARERS)}. SEL is source-destination-protocol-sport-dport, as *-*-tcp-*-443.",
+        more=f"{OWN} B is one of {', '.join(BEARERS)}. SEL is source-destination-protocol-sport-dport, * for any, "
+        "fields at the end may be left out: *-*-tcp-*-443 is what goes to port 443.",
     ),
     Command(
         ("session", "change"),
@@ -190,7 +195,7 @@ COMMANDS = (
     Command(("session", "connect"), "Let a session's traffic use its services.", "sessions:connect", takes=(SESSION,)),
     Command(
         ("session", "disconnect"),
-        "Treat a session's traffic as without a service, until it is connected again.",
+        "Treat a session's traffic as without a service (refuse it, by default), until it is connected again.",
         "sessions:disconnect",
         takes=(SESSION,),
     ),
@@ -198,7 +203,26 @@ COMMANDS = (
         ("session", "monitor"),
         "Tell what becomes of sessions, first whole, then what changes, until Ctrl-C.",
         "sessions:monitor",
-        takes=(replace(SESSION, required=False),),
+        takes=(ANY_SESSION,),
+    ),
+    Command(
+        ("session", "stats"),
+        "Show what sessions have carried, in all and by each service, and what was dropped.",
+        "sessionstats:show",
+        takes=(ANY_SESSION,),
+        options=(
+            Option(("--watch",), "again every second until Ctrl-C, with bytes per second"),
+            Option(("--interval",), "time between two readings of --watch, in seconds", value="SECONDS"),
+        ),
+        more="Numbers are exact with --json.",
+    ),
+    Command(
+        ("session", "exec"),
+        "Run a command whose traffic is a session's: that called NAME, or a new one that ends with the command.",
+        "sessionexec:run",
+        takes=(ANY_SESSION, COMMAND),
+        options=SESSION_OPTIONS,
+        more="Give NAME, or at least one option, and -- before the command. The exit status is the command's.",
     ),
     Command(
         ("policy", "check"),

@@ -38,11 +38,13 @@ def synopsis(command: Command) -> str:
     """
     parts = ["mpathctl", command.name]
     for argument in command.takes:
-        name = argument.name + ("..." if argument.many or argument.several else "")
-        parts.append(name if argument.required else f"[{name}]")
+        name = argument.name + ("..." if argument.several else "")
+        if not argument.many:
+            parts.append(name if argument.required else f"[{name}]")
     for option in (*command.options, *COMMON[:1]):
         value = f" {option.value}" if option.value else ""
         parts.append(f"[{option.names[0]}{value}]" + ("..." if option.many else ""))
+    parts += [f"-- {argument.name}..." for argument in command.takes if argument.many]
     return " ".join(parts)
 
 

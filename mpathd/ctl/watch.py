@@ -29,6 +29,17 @@ class Clock:
         return time.strftime(form, here) + f".{int(now % 1 * 1000):03}" + (time.strftime(zone, here) if zone else "")
 
 
+def pause(seconds: float) -> bool:
+    """Wait; tells at once when nobody reads any more what is written.
+
+    Args:
+        seconds: how long.
+    """
+    waiter = select.poll()
+    waiter.register(sys.stdout, 0)
+    return not waiter.poll(seconds * 1000)
+
+
 def messages(client: Client) -> Iterator[Message]:
     """Give signals as they come; ends when nobody reads what is written.
 

@@ -22,7 +22,8 @@ VARIABLE = "DBUS_SYSTEM_BUS_ADDRESS"
 # Seconds for the bus itself, which answers in less than a millisecond.
 PATIENCE = 5.0
 
-NO_START = 2  # flag: asking must not start a daemon
+# Flags: no answer is wanted; asking must not start a daemon.
+NO_ANSWER, NO_START = 1, 2
 
 
 def address() -> str:
@@ -156,7 +157,7 @@ class Wire:
             if message is None:
                 raise Late("no answer in time")
             match message.kind:
-                case Kind.SIGNAL:
+                case Kind.SIGNAL | Kind.CALL if _tells(message):
                     self._signals.append(message)
                 case Kind.ANSWER if message.fields.get(codec.REPLY) == self._serial:
                     return list(message.body)
@@ -166,7 +167,7 @@ class Wire:
                     pass
 
     def signal(self, wait: float) -> Message | None:
-        """Give the next signal; None when none came in time.
+        """Give the next signal, or call that wants no answer, as mpathd tells its clients; None when none came in time.
 
         Args:
             wait: seconds; 0 takes only what is here already.
@@ -179,7 +180,7 @@ class Wire:
             message = self._next(until)
             if message is None:
                 return None
-            if message.kind == Kind.SIGNAL:
+            if _tells(message):
                 return message
         return self._signals.popleft()
 
@@ -244,6 +245,11 @@ class Wire:
             raise _unreachable(self._where, "it hung up")
         self._in += data
         return True
+
+
+def _tells(message: Message) -> bool:
+    """Whether a message only tells something; calls that want an answer get none from us, who offer nothing."""
+    return message.kind == Kind.SIGNAL or (message.kind == Kind.CALL and bool(message.flags & NO_ANSWER))
 
 
 def _answered(message: Message) -> Answered:

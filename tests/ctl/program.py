@@ -64,12 +64,16 @@ class Running:
         address: the bus.
         words: the command line.
         stdout: where it writes; a pipe, for wait(), by default.
+        stdin: what it reads; nothing, by default.
     """
 
-    def __init__(self, address: str, *words: str, stdout: int = subprocess.PIPE) -> None:
+    def __init__(
+        self, address: str, *words: str, stdout: int = subprocess.PIPE, stdin: int = subprocess.DEVNULL
+    ) -> None:
         self.process = subprocess.Popen(
             [*PROGRAM, *words],
             env=environment(address),
+            stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             cwd="/",

@@ -233,8 +233,7 @@ def test_where_mpathd_is_absent_it_says_how_to_start_it(scene: Scene, words: tup
 @pytest.mark.parametrize("row", [row for row in COMMANDS if row.name != "policy check"], ids=lambda row: row.name)
 def test_where_the_bus_is_absent_it_says_how_to_name_another(row: Any) -> None:
     more = ["video"] if any(argument.required for argument in row.takes) else []
-    if row.name == "session change":
-        more.append("--flow=")
+    more += {"session change": ["--flow="], "session exec": ["ls"]}.get(row.name, [])
 
     result = run(NOWHERE, *row.words, *more)
 

@@ -16,30 +16,31 @@ from mpathd.ctl.table import COMMANDS, Argument, Command, Option
 
 LATER = (
     *COMMANDS,
-    Command(("session", "exec"), "Run.", "x:y", takes=(Argument("CMD", "a command", many=True),)),
+    Command(("run",), "Run.", "x:y", takes=(Argument("CMD", "a command", kind="command", many=True),)),
     Command(("mptcp",), "Show connections.", "x:y", options=(Option(("--watch",), "again"),)),
     Command(("mptcp", "monitor"), "Tell events.", "x:y"),
 )
 SERVICES = (("ethernet_36e0bdee6014_cable", "Wired on vethc1"), ("vethc1", "ethernet_36e0bdee6014_cable"))
 IDS = [name for name, _ in SERVICES]
-SESSION_WORDS = ["list", "show", "create", "change", "destroy", "connect", "disconnect", "monitor"]
+SESSION_WORDS = ["list", "show", "create", "change", "destroy", "connect", "disconnect", "monitor", "stats", "exec"]
 SETTINGS = ["--mpath_routing", "--mpath_tcp_link", "--autoconnect", "--json", "--help"]
 
 
 def offered(*words: str) -> list[str]:
     live = {"service": SERVICES, "session": [("video", "named"), ("backup", "policy")], "file": [complete.FILES]}
+    live["command"] = [("ls", ""), ("curl", "")]
     return [name for name, _ in complete.candidates(words, lambda kind: live.get(kind, ()), LATER)]
 
 
 def test_commands() -> None:
-    assert offered() == offered("") == ["services", "config", "session", "policy", "status", "monitor", "mptcp"]
+    assert offered() == offered("") == ["services", "config", "session", "policy", "status", "monitor", "run", "mptcp"]
     assert offered("s") == ["services", "session", "status"]
     assert offered("--json", "con") == ["config"]
     assert offered("nothing", "") == []
 
 
 def test_commands_of_a_group() -> None:
-    assert offered("session", "") == [*SESSION_WORDS, "exec"]
+    assert offered("session", "") == SESSION_WORDS
     assert offered("session", "l") == ["list"]
     assert offered("mptcp", "") == ["monitor", "--watch", "--json", "--help"]
 
@@ -82,7 +83,7 @@ def test_services_and_interfaces_where_one_is_taken() -> None:
 
 
 def test_sessions_where_one_is_taken() -> None:
-    for word in ("show", "change", "destroy", "connect", "disconnect", "monitor"):
+    for word in ("show", "change", "destroy", "connect", "disconnect", "monitor", "stats", "exec"):
         assert offered("session", word, "") == ["video", "backup"]
     assert offered("session", "change", "v") == ["video"]
     assert offered("session", "change", "video", "--without-service=") == [
@@ -97,6 +98,37 @@ def test_files_are_left_to_the_shell() -> None:
     assert offered("policy", "check", "") == offered("policy", "check", "/etc/x") == [""]
     assert offered("policy", "check", "a.toml", "b") == [""]
     assert offered("policy", "check", "a.toml", "-") == ["--json", "--help"]
+
+
+def test_a_command_that_is_to_be_run() -> None:
+    assert offered("run", "") == offered("run", "--", "") == ["ls", "curl"]
+    assert offered("run", "c") == offered("session", "exec", "video", "c") == ["curl"]
+    assert offered("run", "-") == ["--json", "--help", "--"]
+    assert offered("session", "exec", "") == ["video", "backup"]
+    assert offered("session", "exec", "--bearer", "") == offered("session", "create", "--bearer", "")
+    assert offered("session", "exec", "--bearer", "wifi", "--", "") == ["ls", "curl"]
+    assert offered("session", "exec", "video", "--", "c") == ["curl"]
+    assert offered("session", "exec", "--bearer", "wifi", "--")[-1] == "--"
+
+
+def test_what_a_command_takes_is_not_ours_to_know() -> None:
+    for words in (
+        ("run", "ls", ""),
+        ("run", "--", "ls", "-"),
+        ("run", "./l"),
+        ("session", "exec", "video", "ls", "--json", "-"),
+        ("session", "exec", "video", "--", "ls", "--bearer", ""),
+        ("session", "exec", "--bearer", "wifi", "--", "ls", "v"),
+        ("session", "exec", "--bearer", "wifi", "--", "/bin/l"),
+    ):
+        assert offered(*words) == [""], "files"
+
+
+def test_programs_are_those_of_the_machine() -> None:
+    found = complete.candidates(("session", "exec", "video", "--", "dbus-d"), complete.live)
+
+    assert ("dbus-daemon", "") in found
+    assert all(shutil.which(name) for name, _ in found)
 
 
 def test_users_and_groups_are_those_of_the_machine() -> None:

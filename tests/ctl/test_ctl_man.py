@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from ctl.program import ROOT
+from mpathd.ctl import stats
 from mpathd.ctl.news import VERBS
 from mpathd.ctl.parse import parse
 from mpathd.ctl.table import COMMANDS, GLOBAL, Command
@@ -87,6 +88,16 @@ def test_the_forms_for_programs_are_spelled_out() -> None:
         assert row.name in text
 
 
+def test_columns_of_counters_are_spelled_out() -> None:
+    text = re.sub(r"\s+", " ", section("OUTPUT FOR PROGRAMS"))
+    text = text[text.index("session stats prints") :]
+
+    places = [re.search(rf"[ ,]{re.escape(heading)}[ ,;.]", text) for heading in stats.HEADINGS]
+    assert [place.start() for place in places if place] == sorted(place.start() for place in places if place)
+    assert None not in places
+    assert all(f" {heading} " in text for heading in {*stats.RATED} - {*stats.HEADINGS})
+
+
 def test_every_example_is_a_command_line() -> None:
     lines = re.findall(r"^    (mpathctl .*)$", section("EXAMPLES", PAGE), re.MULTILINE)
 
@@ -100,4 +111,6 @@ def test_every_example_is_a_command_line() -> None:
 
 
 def test_every_exit_status() -> None:
-    assert re.findall(r"^(\d+)$", section("EXIT STATUS"), re.MULTILINE) == ["0", "1", "2", "3", "4", "130"]
+    found = re.findall(r"^(\d+)$", section("EXIT STATUS"), re.MULTILINE)
+
+    assert found == ["0", "1", "2", "3", "4", "126", "127", "130"]

@@ -15,7 +15,7 @@ from mpathd.model.settings import NO, SETTINGS, YES
 
 LATER = (
     *COMMANDS,
-    Command(("session", "exec"), "Run.", "session:exec", takes=(Argument("CMD", "a command", many=True),)),
+    Command(("run",), "Run.", "run:run", takes=(Argument("CMD", "a command", required=True, many=True),)),
     Command(("mptcp",), "Show connections.", "mptcp:show", options=(Option(("--watch",), "again and again"),)),
     Command(("mptcp", "monitor"), "Tell events.", "mptcp:monitor"),
 )
@@ -44,7 +44,7 @@ def test_every_setting_is_an_option_of_config() -> None:
     assert [option.key for option in config.options] == [row.option for row in SETTINGS]
 
 
-@pytest.mark.parametrize("name", ["session create", "session change"])
+@pytest.mark.parametrize("name", ["session create", "session change", "session exec"])
 def test_every_setting_of_sessions_is_an_option(name: str) -> None:
     (command,) = (row for row in COMMANDS if row.name == name)
     assert [(option.key, option.many) for option in command.options] == [
@@ -82,13 +82,33 @@ def test_groups_are_rows_whose_words_begin_alike() -> None:
     assert parse(["session", "--help"], LATER) == Order(None, {"help": ()}, group=("session",))
 
 
-def test_a_command_that_takes_a_command_takes_it_with_its_options() -> None:
-    assert told("session", "exec", "--json", "ls", "-l", "--help", "--") == (
-        "session exec",
-        {"json": ()},
-        ("ls", "-l", "--help", "--"),
+@pytest.mark.parametrize(
+    ("words", "options", "places", "tail"),
+    [
+        (("run", "--json", "ls", "-l", "--help", "--"), {"json": ()}, (), ("ls", "-l", "--help", "--")),
+        (("run", "--", "--odd-name", "--json"), {}, (), ("--odd-name", "--json")),
+        (("session", "exec", "video", "ls", "--json"), {}, ("video",), ("ls", "--json")),
+        (("session", "exec", "video", "--", "ls", "--", ""), {}, ("video",), ("ls", "--", "")),
+        (("session", "exec", "--json", "video", "--", "ls"), {"json": ()}, ("video",), ("ls",)),
+        (("session", "exec", "--bearer", "wifi", "--", "ls", "-l"), {"bearer": ("wifi",)}, (), ("ls", "-l")),
+        (("session", "exec", "--bearer=wifi", "video", "ls"), {"bearer": ("wifi",)}, ("video",), ("ls",)),
+    ],
+)
+def test_a_command_that_takes_a_command_takes_it_with_its_options(
+    words: tuple[str, ...], options: dict[str, tuple[str, ...]], places: tuple[str, ...], tail: tuple[str, ...]
+) -> None:
+    order = parse(words, LATER)
+
+    assert (order.options, order.words, order.tail) == (options, places, tail)
+
+
+def test_a_command_that_is_to_be_run_is_missed() -> None:
+    for words in (("run",), ("run", "--")):
+        assert complaint(*words) == "run: CMD is missing\n  see: mpathctl run --help"
+    assert complaint("run", "") == "run: CMD is empty\n  see: mpathctl run --help"
+    assert complaint("session", "exec", "video") == (
+        "session exec: COMMAND is missing\n  see: mpathctl session exec --help"
     )
-    assert told("session", "exec", "--", "--odd-name", "--json")[2] == ("--odd-name", "--json")
 
 
 def test_a_place_that_several_take_has_options_between() -> None:
@@ -115,11 +135,11 @@ def test_help_asks_for_nothing_else() -> None:
 
 def test_whatever_does_not_fit_is_named_with_what_would() -> None:
     assert complaint("servces") == (
-        "no command called 'servces'\n  commands: services, config, session, policy, status, monitor, mptcp"
+        "no command called 'servces'\n  commands: services, config, session, policy, status, monitor, run, mptcp"
     )
     assert complaint("session", "lst") == (
         "no command called 'session lst'\n  commands: list, show, create, change, destroy, "
-        "connect, disconnect, monitor, exec"
+        "connect, disconnect, monitor, stats, exec"
     )
     assert complaint("--colour") == "mpathctl has no option '--colour'\n  options: --json, --help, --version"
     assert complaint("status", "-l") == "mpathctl status has no option '-l'\n  options: --json, --help"
@@ -179,6 +199,13 @@ options:
 
 More on each: mpathctl mptcp COMMAND --help, and mpathctl(1)."""
     )
+
+
+def test_usage_shows_where_a_command_stands() -> None:
+    (row,) = (row for row in LATER if row.name == "session exec")
+
+    assert usage.synopsis(row).startswith("mpathctl session exec [NAME] [--bearer B]... [--type ")
+    assert usage.synopsis(row).endswith(" [--json] -- COMMAND...")
 
 
 @pytest.mark.parametrize("row", LATER, ids=lambda row: row.name)

@@ -91,6 +91,17 @@ def test_a_daemon_that_comes_back_is_asked_again_and_what_has_gone_meanwhile_is_
     assert [(fact.word, fact.path) for fact in ears.all([WHOLE])] == [("release", OTHER), ("update", PATH)]
 
 
+def test_what_a_session_carries_is_not_told() -> None:
+    """It changes all the time; session stats has it."""
+    ears, counters = Ears(), {"BytesIn": 5, "Services": []}
+    whole = Session(PATH, {**WHOLE.values, "Statistics": counters})
+    facts = [*ears.all([whole]), *told(ears, changed(PATH, {"Statistics": counters, "Bearer": "wifi"}))]
+
+    assert [fact.values for fact in facts] == [WHOLE.values, {"Bearer": "wifi"}]
+    assert not told(ears, changed(PATH, {"Statistics": counters}))
+    assert not list(news.facts(changed(PATH, {"Statistics": counters})))
+
+
 def test_what_is_not_about_sessions_is_passed_over() -> None:
     ears = Ears()
     list(ears.all([WHOLE]))

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bus.harness import CABLE, REFUSAL, SECOND, Scene
+from bus.harness import CABLE, REFUSAL, SECOND, TUNNEL, Scene
 from ctl.program import Result, Running, run
+from mpathd.bus.sessions import SESSION
 from mpathd.model.errors import NotApplied
 from mpathd.model.sessionsettings import SESSION_SETTINGS
 
@@ -63,7 +64,7 @@ GIVEN = {
     "users": ("root",),
     "groups": ("0",),
     "cgroup": "/system.slice",
-    "services": ("ethernet_a_cable",),
+    "services": (SECOND.id,),
     "without_service": "main",
     "priority": "7",
     "nat": "never",
@@ -95,10 +96,40 @@ def _default(field: str) -> dict[str, Any]:
 
 
 def test_the_choice_of_services_is_given_back(scene: Scene) -> None:
-    done(scene, "create", "video", "--service", "ethernet_a_cable")
+    done(scene, "create", "video", "--service", "vethc2")
     done(scene, "change", "video", "--service", "*")
 
     assert wished(scene).services is None
+
+
+def test_services_are_named_as_everywhere(scene: Scene) -> None:
+    done(scene, "create", "video", "--service", "vethc2", "--service", CABLE.id[:12], "--service", TUNNEL.id)
+    assert wished(scene).services == (SECOND.id, CABLE.id, TUNNEL.id)
+    done(scene, "change", "video", "--service=")
+    assert wished(scene).services == ()
+
+    for words in (("change", "video"), ("create", "other"), ("exec",)):
+        for name, said in (
+            ("vethc9", "no service called 'vethc9'\n  services here: "),
+            ("ve", "'ve' fits 2 services\n"),
+        ):
+            result = session(scene, *words, "--service", name, *(("--", "true") if words == ("exec",) else ()))
+            assert (result.code, result.out) == (1, "")
+            assert result.err.startswith(f"mpathctl: {said}")
+    assert [*scene.agent.wished] == ["video"]
+
+
+def test_a_mpathd_that_is_older_is_to_be_restarted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = replace(SESSION, methods=tuple(row for row in SESSION.methods if row.name not in {"Connect", "Stats"}))
+    monkeypatch.setattr("mpathd.bus.sessions.SESSION", older)
+    done(scene, "create", "video")
+    for words, method in ((("connect", "video"), "Connect"), (("stats",), "Stats")):
+        result = session(scene, *words)
+        assert (result.code, result.out) == (1, "")
+        assert result.err == (
+            f"mpathctl: mpathd does not know {method}: it is older than this mpathctl\n"
+            "  restart it: systemctl restart mpathd\n"
+        )
 
 
 def test_connect_and_disconnect(scene: Scene) -> None:

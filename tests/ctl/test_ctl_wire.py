@@ -197,6 +197,7 @@ def test_what_is_not_the_answer_is_no_answer(tmp_path: Path) -> None:
             Message(9, 4, path),
             Message(Kind.SIGNAL, 5, path),
             Message(Kind.ANSWER, 6, answer, ([("/net/mpathd/service/a", {"Interface": codec.Variant("s", "b")})],)),
+            Message(Kind.CALL, 7, path, (), 1),
         )
         data = b"".join(map(codec.pack, messages))
         for start in range(0, len(data), 7):
@@ -210,6 +211,9 @@ def test_what_is_not_the_answer_is_no_answer(tmp_path: Path) -> None:
         signal = client.wire.signal(0)
         assert signal is not None
         assert signal.serial == 5, "a signal that came meanwhile is kept"
+        call = client.wire.signal(5)
+        assert call is not None
+        assert call.serial == 7, "a call that wants no answer only tells something"
         client.wire.close()
 
 
