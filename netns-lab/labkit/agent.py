@@ -212,6 +212,15 @@ class Agent:
         argv = [python(), "-m", "mpathd.ctl", *words]
         return self.lab.exec(self.host, argv, check=False, env=self.env)
 
+    def spawn_ctl(self, *words: str) -> subprocess.Popen[str]:
+        """Start mpathctl and let it run on; its output, errors too, is a pipe.
+
+        Args:
+            words: its arguments.
+        """
+        argv = [python(), "-m", "mpathd.ctl", *words]
+        return self.lab.popen(self.host, argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
     def signal(self, number: int) -> None:
         """Send it a signal.
 

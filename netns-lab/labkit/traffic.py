@@ -46,7 +46,7 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 def opened(
-    lab: Lab, host: str, dst: str, kind: int, source: str | None, device: str | None, mark: int
+    lab: Lab, host: str, dst: str, kind: int, source: str | None, device: str | None, mark: int, sport: int = 0
 ) -> socket.socket:
     """A socket in a host, bound as wanted.
 
@@ -58,6 +58,7 @@ def opened(
         source: address to bind to; None: none.
         device: interface to bind to; None: none.
         mark: firewall mark; 0: none.
+        sport: port to bind to; 0: the kernel chooses.
 
     Raises:
         OSError: the kernel refused, with its errno.
@@ -68,8 +69,8 @@ def opened(
             sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         if device:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-        if source:
-            sock.bind((source, 0))
+        if source or sport:
+            sock.bind((source or "", sport))
     except OSError:
         sock.close()
         raise
@@ -87,6 +88,7 @@ def send_udp(
     device: str | None = None,
     mark: int = 0,
     timeout: float = 0.0,
+    sport: int = 0,
 ) -> Outcome:
     """Sends one datagram.
 
@@ -100,9 +102,10 @@ def send_udp(
         device: interface to bind to (SO_BINDTODEVICE).
         mark: firewall mark of the socket.
         timeout: seconds to wait for a reply; 0: do not.
+        sport: port to bind to; 0: the kernel chooses.
     """
     try:
-        sock = opened(lab, host, dst, socket.SOCK_DGRAM, source, device, mark)
+        sock = opened(lab, host, dst, socket.SOCK_DGRAM, source, device, mark, sport)
     except OSError as error:
         return Outcome(error.errno or 1)
     with sock:

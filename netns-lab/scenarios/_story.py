@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import shlex
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from labkit import Lab, Watch, load, send_udp
+from labkit import Lab, LabError, Watch, load, send_udp
 from labkit.agent import Agent, Bus, eventually
 
 SERVER = {socket.AF_INET: "192.0.2.9", socket.AF_INET6: "2001:db8:9::9"}
 PORT = 7777  # of the probes; nobody needs to listen
+PATIENCE = 10.0  # seconds until a command that runs on has said what is waited for
 
 
 class Story:
@@ -48,8 +52,9 @@ class Story:
         words = shlex.split(command)
         ours = words[0] == "mpathctl"
         done = self.agent.ctl(*words[1:]) if ours else self.lab.exec(self.host, words, check=False)
-        print(f"$ {command}")
-        print((done.stdout + done.stderr).rstrip(), flush=True)
+        print(f"$ {command}", flush=True)
+        if said := (done.stdout + done.stderr).rstrip():
+            print(said, flush=True)
         if done.returncode:
             self.failures.append(f"{command}: exit status {done.returncode}")
         return done.stdout
@@ -97,6 +102,26 @@ class Story:
         watch.wait(lambda packets: any(p.payload == mark for p in packets))
         return watch.devices(payload=mark)
 
+    def unplug(self, dev: str) -> None:
+        """Pull the cable of a link at its far end.
+
+        Args:
+            dev: the link.
+        """
+        router, far = beyond(self.lab, self.host, dev)
+        # A link that is set down loses its IPv6 addresses; at the router's end that would be more than a pulled cable.
+        self.lab.sysctl(router, {"net.ipv6.conf.all.keep_addr_on_down": 1})
+        self.lab.ip(router, f"link set {far} down")
+
+    def plug(self, dev: str) -> None:
+        """Put a cable back.
+
+        Args:
+            dev: the link.
+        """
+        router, far = beyond(self.lab, self.host, dev)
+        self.lab.ip(router, f"link set {far} up")
+
     def end(self) -> int:
         """Say how it went and give the exit status."""
         print()
@@ -104,6 +129,48 @@ class Story:
             print(f"FAILED {failure}")
         print("all of it held" if not self.failures else f"{len(self.failures)} did not hold", flush=True)
         return 1 if self.failures else 0
+
+
+class Monitor:
+    """A command of mpathctl's that runs on beside the story.
+
+    Args:
+        story: the story.
+        command: what is typed.
+    """
+
+    def __init__(self, story: Story, command: str) -> None:
+        self._story = story
+        self._command = command
+        self._process: subprocess.Popen[str]
+
+    def __enter__(self) -> Self:
+        print(f"$ {self._command} &", flush=True)
+        self._process = self._story.agent.spawn_ctl(*shlex.split(self._command)[1:])
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def until(self, text: str) -> None:
+        """Wait until it says something, and print all that it has said.
+
+        Args:
+            text: what it is to say.
+
+        Raises:
+            LabError: it did not.
+        """
+        assert self._process.stdout is not None
+        said = ""
+        while text not in said or not said.endswith("\n"):  # the whole line: it may arrive in pieces
+            ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+            data = os.read(self._process.stdout.fileno(), 1 << 16) if ready else b""
+            if not data:
+                raise LabError(f"{self._command} did not say: {text}", f"it said: {said}", "look at mpathd's log")
+            said += data.decode()
+        print(said, end="", flush=True)
 
 
 @contextmanager
@@ -143,8 +210,8 @@ def far_side(lab: Lab, host: str) -> list[tuple[str, str]]:
     return out
 
 
-def across(lab: Lab, host: str, dev: str) -> str:
-    """Give the name of the device at the far end of a link.
+def beyond(lab: Lab, host: str, dev: str) -> tuple[str, str]:
+    """Give the host and the device at the far end of a link.
 
     Args:
         lab: the lab.
@@ -154,8 +221,19 @@ def across(lab: Lab, host: str, dev: str) -> str:
     for link in lab.topology.links:
         for near, far in ((link.a, link.b), (link.b, link.a)):
             if (near.host, near.dev) == (host, dev):
-                return far.dev
+                return far.host, far.dev
     raise KeyError(dev)
+
+
+def across(lab: Lab, host: str, dev: str) -> str:
+    """Give the name of the device at the far end of a link.
+
+    Args:
+        lab: the lab.
+        host: the near host.
+        dev: the near device.
+    """
+    return beyond(lab, host, dev)[1]
 
 
 def rule_lines(text: str, address: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""the main job in two minutes: the post's first half, then a cable is pulled and put back"""
+"""the main job in a minute: the post's two halves, then a cable is pulled and put back"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from labkit import Watch, send_udp
 from labkit.agent import eventually
 from labkit.ear import Ear
 from post import by_another_road, first_half
+from sessions import second_half
 
 OURS = 109  # protocol of mpathd's routes and rules, as shown above
 
@@ -21,6 +22,7 @@ def run(args: list[str]) -> int:
     """
     with told("three-uplinks", "client", quiet="-q" in args) as story:
         first_half(story)
+        second_half(story)
         _pull(story)
         story.say("and nothing stays behind when mpathd stops")
         story.agent.stop()
@@ -46,13 +48,10 @@ def _pull(story: Story) -> None:
     dev = next(iter(links))  # the one that main's best default leaves by: the hardest case
     others = links[list(links)[1]]
     far = across(story.lab, story.host, dev)
-    router = next(host for host, device in far_side(story.lab, story.host) if device == far)
 
     story.say(f"pull the cable of {dev}, the link that unbound traffic takes")
-    # A link that is set down loses its IPv6 addresses; at the router's end that would be more than a pulled cable.
-    story.lab.sysctl(router, {"net.ipv6.conf.all.keep_addr_on_down": 1})
     with Ear(story.lab, story.host) as ear, Watch(story.lab, far_side(story.lab, story.host)) as watch:
-        story.lab.ip(router, f"link set {far} down")
+        story.unplug(dev)
         _tell(ear)
         eventually(lambda: not _letters(story, dev).endswith("R"), 5, "the service is idle")
         story.show("mpathctl services")
@@ -67,7 +66,7 @@ def _pull(story: Story) -> None:
 
         story.say("put it back")
         ear.events.clear()
-        story.lab.ip(router, f"link set {far} up")
+        story.plug(dev)
         _tell(ear)
         eventually(lambda: _letters(story, dev).endswith("R"), 5, "the service is ready")
         story.show("mpathctl services")
