@@ -190,6 +190,7 @@ def _list(args: argparse.Namespace) -> int:
     for name in names():
         print(f"  {name:<16} {load(name).description}")
     print(f"  {'uplinks-N':<16} a client with N uplinks to one far host")
+    print(f"  {'bond-N[-RATE]':<16} a client with N uplinks that have a rate, a router and a server")
     print("scenarios:" if scenario.names() else "scenarios: none yet")
     for name in scenario.names():
         print(f"  {name:<16} {scenario.description(name)}")

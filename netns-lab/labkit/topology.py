@@ -160,19 +160,23 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Topology:
-    """Reads a topology: the name of a shipped one, `uplinks-N`, or a path to a TOML file.
+    """Reads a topology: the name of a shipped one, `uplinks-N`, `bond-N[-RATE]`, or a path to a TOML file.
 
     Raises:
         TopologyError: there is no such topology, or its file is wrong.
     """
-    from .reading import read  # reading knows this module's values
+    from . import bonding, reading  # both know this module's values
 
     if made := re.fullmatch(r"uplinks-(\d+)", name):
         return uplinks(int(made[1]))
+    if made := re.fullmatch(rf"bond-(\d+)(?:-({reading.RATE.pattern}))?", name):
+        return bonding.bond(int(made[1]), made[2] or bonding.RATE)
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if ("/" in name and not name.endswith(".toml")) or not path.is_file():
-        raise TopologyError("no such topology", name, f"there are: {' '.join(names())} uplinks-N, or a file.toml")
-    return read(path)
+        raise TopologyError(
+            "no such topology", name, f"there are: {' '.join(names())} uplinks-N bond-N, or a file.toml"
+        )
+    return reading.read(path)
 
 
 def uplinks(count: int) -> Topology:

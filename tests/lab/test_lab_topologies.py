@@ -63,6 +63,15 @@ WAYS = {
     ]
     + [Way("client", "tun0", (("r2", "tun0"), ("server", "veths2")), (("r1", "lan"), ("server", "veths1")))],
     "dual-stack": [uplink(dev, n, 2, "r{0}:lan", "server:veths{0}") for dev, n in (("up1", 1), ("up2", 2))],
+    "bond-3": [
+        Way(
+            "client",
+            f"up{n}",
+            (("router", f"isp{n}"), ("router", "core"), ("server", "wan")),
+            (("router", f"isp{n % 3 + 1}"),),
+        )
+        for n in (1, 2, 3)
+    ],
     "uplinks-3": [Way("client", f"up{n}", (("net", f"net{n}"),), (("net", f"net{n % 3 + 1}"),)) for n in (1, 2, 3)],
 }
 

@@ -1,0 +1,106 @@
+"""The bonding scenarios hold, in short, and leave pictures that say what their tables say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from labkit import TopologyError, load, netns
+from labkit.rootless import PREPARE, UNSHARE
+
+pytestmark = pytest.mark.kernel
+ROOT = Path(__file__).resolve().parents[2]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may write to."""
+    folder = Path(tempfile.mkdtemp(prefix="bond-", dir="/tmp"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def run(place: Path, scenario: str, *words: str, prefix: tuple[str, ...] = ()) -> str:
+    """Run a scenario to its end in a folder, and give what it printed."""
+    lab = ROOT / "netns-lab" / "lab"
+    argv = [*prefix, str(ROOT / ".venv/bin/python"), str(lab), "run", scenario, *words]
+    before = set(netns.named(""))
+    done = subprocess.run(argv, cwd=place, text=True, capture_output=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+    assert done.stdout.endswith("all of it held\n")
+    assert not {ns for ns in set(netns.named("")) - before if ns.startswith("story")}
+    return done.stdout
+
+
+def picture(file: Path, links: int) -> list[str]:
+    """The events that a picture marks, once it has one line for each link."""
+    root = ET.fromstring(file.read_text())  # noqa: S314  our own picture
+    assert len(root.findall(f".//{SVG}path[@class='link']")) == links
+    assert len(root.findall(f".//{SVG}line[@class='event']")) > 0
+    return ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+
+
+def test_aggregate(place: Path) -> None:
+    out = run(place, "bond-aggregate", "--links", "3", "--seconds", "2", "-q")
+
+    words = picture(place / "lab-charts" / "bond-aggregate.svg", 3)
+    assert {"up1 alone", "up2 joins", "up3 joins", "Mbit/s", "seconds since the start"} <= set(words)
+    assert re.search(r"^ok +3 links: [\d.]+ Mbit/s, [\d.]+% of 3 times one link", out, re.MULTILINE)
+    assert re.search(r"^ *5\.5- +6\.0 +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$", out, re.MULTILINE)
+    assert out.count("-- up2 joins") == 1
+
+
+def test_failover_download(place: Path) -> None:
+    """In the other direction than the scenario's own."""
+    out = run(place, "bond-failover", "--links", "2", "--seconds", "2", "--download", "--svg", "here", "-q")
+
+    words = picture(place / "here" / "bond-failover-download.svg", 2)
+    assert {"up1 goes down", "up1 is back", "up2 goes silent, with carrier"} <= set(words)
+    assert "router$ nft 'add table ip fault" in out
+    assert len(re.findall(r"^ok +when up\d went \w+: \d+ ms of silence, full rate after", out, re.MULTILINE)) == 2
+
+
+def test_backup_in_a_user_namespace(place: Path) -> None:
+    """What an ordinary user has: root over networks of one's own, and no rights outside."""
+    out = run(place, "bond-backup", "--seconds", "2", "-q", prefix=(*UNSHARE, "sh", "-c", PREPARE, "sh"))
+
+    assert {"up1 loses its carrier", "up1 is back"} <= set(picture(place / "lab-charts" / "bond-backup.svg", 2))
+    assert "id 2 subflow backup" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--links", "9"), "--links: given 9; expected 2 to 8"),
+        (("--rate", "fast"), "--rate: given fast; expected a rate as tc writes it: 25mbit"),
+        (("--seconds", "1"), "--seconds: given 1; expected 1.5 to 60"),
+    ],
+)
+def test_wrong_words(place: Path, words: tuple[str, ...], text: str) -> None:
+    argv = [str(ROOT / ".venv/bin/python"), str(ROOT / "netns-lab" / "lab"), "run", "bond-backup", *words]
+    done = subprocess.run(argv, cwd=place, text=True, capture_output=True, check=False, timeout=30)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert text in done.stderr
+    assert os.listdir(place) == []  # noqa: PTH208  its names are compared
+
+
+def test_the_topology_by_its_name() -> None:
+    made = load("bond-3-10mbit")
+
+    assert [end.rate for end in made.ends("client")] == ["10mbit"] * 3
+    assert [end.rate for end in made.ends("router")] == ["10mbit"] * 3 + [""]
+    assert load("bond-2").name == "bond-2-25mbit"
+    with pytest.raises(TopologyError, match=r"bond-N needs N within limits; 10; give 1 to 9"):
+        load("bond-10")
