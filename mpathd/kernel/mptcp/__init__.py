@@ -1,0 +1,8 @@
+"""MPTCP: endpoints and limits, read whole and written as differences; events; connections and their subflows."""
+
+from .diag import Diag
+from .events import Events
+from .hand import PathManager
+from .probe import Backend, Support, probe
+
+__all__ = ["Backend", "Diag", "Events", "PathManager", "Support", "probe"]

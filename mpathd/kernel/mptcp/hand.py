@@ -1,0 +1,182 @@
+"""Look at endpoints and limits, and write changes.
+
+The kernel tells nobody when an endpoint comes or goes: they are read in every pass. What it can hold is learned from
+its refusals, since its numbers differ from version to version.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ...model.errors import Refusal
+from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Limits, Mptcp
+from . import codec
+from .later import Answer, Later
+from .probe import REASONS, Backend, manager, probe, sysctl, tried
+from .socket import GenericFamily, Interrupted, Netlink
+from .wire import GET_ADDR, GET_LIMITS, PM_NAME
+
+TRIES = 10  # of a dump that another writer interrupted
+# Answers that mean "it is as you want": an id that is gone. The next look tells if not.
+DONE = {Act.DELETE: {errno.EINVAL, errno.ENOENT}}
+MAXIMUM = re.compile(r"maximum \((\d+)\)")
+
+Report = tuple[tuple[Change, ...], tuple[tuple[Change, Refusal], ...]]
+
+
+class PathManager:
+    """The MPTCP hand; it belongs to the network namespace in which it was made.
+
+    Args:
+        finished: called, in a thread, when removals are through that `apply` did not wait for: look again then.
+    """
+
+    def __init__(self, finished: Callable[[], None] = lambda: None) -> None:
+        self.support = probe()
+        self._family = GenericFamily()
+        self._netlink: Netlink | None = None
+        self._slow: Netlink | None = None
+        if self.support.backend is Backend.UPSTREAM:
+            self._netlink, self._slow = Netlink(), Netlink()
+            self._family = self._netlink.family(PM_NAME)
+        self._later = Later(self._write_slowly, finished)
+        self._known = Mptcp(self.support.missing)
+        self._asked: dict[int, Flag] = {}  # flags of endpoints that were added since the last look
+
+    def close(self) -> None:
+        """Wait for what is under way, and give the sockets back."""
+        self._later.join()
+        for netlink in (self._netlink, self._slow):
+            if netlink is not None:
+                netlink.close()
+
+    def settle(self) -> None:
+        """Wait for what is under way: at the end, and in tests."""
+        self._later.join()
+
+    def look(self, names: Mapping[int, str] | None = None) -> Mptcp:
+        """Read endpoints and limits; while a removal is under way, give what will be true after it.
+
+        Args:
+            names: of interfaces by index, for printing.
+        """
+        if self._netlink is None or self._later.busy:
+            return self._known
+        missing = self._missing()
+        if missing and not self._family.id:
+            self._known = Mptcp(missing)
+            return self._known
+        found = tuple(sorted(self._endpoints(dict(names or {})), key=lambda e: e.id))
+        answer = self._netlink.ask(self._family.id, codec.question(GET_LIMITS))
+        self._known = replace(
+            self._known,
+            missing=missing,
+            endpoints=found,
+            limits=codec.limits(answer) if answer else Limits(),
+            manager=manager(),
+            lacks=self._known.lacks | self._dropped(found),
+        )
+        return self._known
+
+    def apply(self, changes: Sequence[Change]) -> Report:
+        """Write changes in their order; all are tried. Removals behind which nothing else comes are not waited for.
+
+        Args:
+            changes: what to write.
+        """
+        if self._netlink is None:
+            return (), tuple((c, Refusal(str(c), errno.EOPNOTSUPP, self.support.missing)) for c in changes)
+        last = max((n for n, c in enumerate(changes) if c.act is not Act.DELETE), default=-1)
+        now, later = (changes[: last + 1], changes[last + 1 :]) if not self._later.busy else ((), changes)
+        done: list[Change] = []
+        refused: list[tuple[Change, Refusal]] = []
+        for change in now:
+            refusal = self._learn(change, self._write(self._netlink, change))
+            if refusal is None:
+                done.append(change)
+            else:
+                refused.append((change, refusal))
+        for change in later:
+            self._known = after(self._known, change)
+            if change.act is Act.ADD and isinstance(change.what, Endpoint):
+                self._asked[change.what.id] = change.what.flags
+        self._later.put(later)
+        return (*done, *later), tuple(refused)
+
+    def late(self) -> tuple[tuple[Change, Refusal], ...]:
+        """Take what was refused of the writes that `apply` did not wait for."""
+        out = ((change, self._learn(change, answer, late=True)) for change, answer in self._later.answers())
+        return tuple((change, refusal) for change, refusal in out if refusal is not None)
+
+    # Parts.
+
+    def _write(self, netlink: Netlink, change: Change) -> Answer:
+        return netlink.write(self._family.id, codec.request(change))
+
+    def _write_slowly(self, change: Change) -> Answer:
+        assert self._slow is not None, "there is something to write only where there is a kernel to write to"
+        return self._write(self._slow, change)
+
+    def _missing(self) -> str:
+        """Why MPTCP cannot be used now; it can be switched on and off at any time."""
+        if sysctl("enabled") == "0":
+            return REASONS[errno.ENOPROTOOPT]
+        if self.support.missing and not tried():
+            self.support = replace(self.support, missing="" if self._family.id else self.support.missing)
+        return self.support.missing
+
+    def _endpoints(self, names: dict[int, str]) -> Iterable[Endpoint]:
+        assert self._netlink is not None
+        found: list[Endpoint] = []
+        for _ in range(TRIES):
+            found = []
+            try:
+                for body in self._netlink.dump(self._family.id, codec.question(GET_ADDR)):
+                    if (one := codec.endpoint(body, names)) is not None:
+                        found.append(one)
+            except Interrupted:
+                continue
+            return found
+        return found
+
+    def _dropped(self, found: Iterable[Endpoint]) -> Flag:
+        """Flags that were asked for and not kept: this kernel does not know them."""
+        out = NOTHING
+        for one in found:
+            out |= self._asked.pop(one.id, NOTHING) & ~one.flags & ~CHANGEABLE
+        self._asked.clear()
+        return out
+
+    def _learn(self, change: Change, answer: Answer, *, late: bool = False) -> Refusal | None:
+        number, text = answer
+        if not number or number in DONE.get(change.act, ()):
+            if not late:
+                self._known = after(self._known, change)
+                if change.act is Act.ADD and isinstance(change.what, Endpoint):
+                    self._asked[change.what.id] = change.what.flags
+            return None
+        if change.act is Act.ADD and number == errno.ERANGE:
+            self._known = replace(self._known, room=len(self._known.endpoints))
+        if change.act is Act.SET and (found := MAXIMUM.search(text)):
+            self._known = replace(self._known, ceiling=int(found[1]))
+        return Refusal(str(change), number, text)
+
+
+def after(found: Mptcp, change: Change) -> Mptcp:
+    """Give what is there once a change is done.
+
+    Args:
+        found: what is there.
+        change: the change.
+    """
+    match change.what:
+        case Limits():
+            return replace(found, limits=change.what)
+        case Endpoint(id=number):
+            rest = tuple(e for e in found.endpoints if e.id != number)
+            if change.act is Act.DELETE:
+                return replace(found, endpoints=rest)
+            return replace(found, endpoints=tuple(sorted((*rest, change.what), key=lambda e: e.id)))

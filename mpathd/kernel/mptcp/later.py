@@ -1,0 +1,73 @@
+"""A thread for writes that take long: the kernel closes an endpoint's subflows, and then waits for 4 to 25 ms.
+
+Generic netlink has one lock: whoever asks the kernel about endpoints in that time waits as long (seen on 6.18). So
+while something is under way here, nobody asks, and further writes queue up behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from ...model.mptcp import Change
+
+Answer = tuple[int, str]  # errno (0: done) and the kernel's words
+
+
+class Later:
+    """Writes in their order, one after the other.
+
+    Args:
+        write: does one of them.
+        finished: called in the thread when nothing is left to do; nobody may be asked before.
+    """
+
+    def __init__(self, write: Callable[[Change], Answer], finished: Callable[[], None]) -> None:
+        self._write, self._finished = write, finished
+        self._lock = threading.Lock()
+        self._waiting: list[Change] = []
+        self._answers: list[tuple[Change, Answer]] = []
+        self._thread: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        with self._lock:
+            return self._thread is not None
+
+    def put(self, changes: Iterable[Change]) -> None:
+        """Have writes done.
+
+        Args:
+            changes: in their order.
+        """
+        with self._lock:
+            self._waiting.extend(changes)
+            if self._waiting and self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="mptcp writes", daemon=True)
+                self._thread.start()
+
+    def answers(self) -> tuple[tuple[Change, Answer], ...]:
+        """Take the answers that have come since the last time."""
+        with self._lock:
+            out, self._answers = tuple(self._answers), []
+        return out
+
+    def join(self) -> None:
+        """Wait until nothing is left to do."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    break
+                change = self._waiting.pop(0)
+            answer = self._write(change)
+            with self._lock:
+                self._answers.append((change, answer))
+        self._finished()

@@ -1,0 +1,185 @@
+"""A blocking netlink socket for generic netlink and sock_diag: questions, dumps, and writes with their answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .wire import (
+    CAP_ACK,
+    CTRL_FAMILY_ID,
+    CTRL_FAMILY_NAME,
+    CTRL_GETFAMILY,
+    CTRL_MCAST_GROUPS,
+    CTRL_MCAST_ID,
+    CTRL_MCAST_NAME,
+    EXT_ACK,
+    F_ACK,
+    F_ACK_TLVS,
+    F_CAPPED,
+    F_DUMP,
+    F_DUMP_INTR,
+    GENL,
+    GENL_ID_CTRL,
+    HEADER,
+    NETLINK_GENERIC,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    S32,
+    SO_RCVBUFFORCE,
+    SOL_NETLINK,
+    U16,
+    U32,
+    attribute,
+    attributes,
+    message,
+    messages,
+)
+
+RECEIVE = 256 * 1024  # bytes at a time
+BUFFER = 1024 * 1024  # of the socket
+
+
+class Interrupted(Exception):
+    """The kernel's list changed while it was dumped."""
+
+
+def opened(protocol: int) -> socket.socket:
+    """Open a netlink socket with the kernel's words about refusals.
+
+    Args:
+        protocol: of netlink.
+    """
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    for option in (CAP_ACK, EXT_ACK):
+        sock.setsockopt(SOL_NETLINK, option, 1)
+    sock.bind((0, 0))
+    return sock
+
+
+@dataclass(frozen=True, slots=True)
+class GenericFamily:
+    """A family of generic netlink.
+
+    Args:
+        id: the message type of its messages; 0 if the kernel has no such family.
+        groups: multicast group's name to number.
+    """
+
+    id: int = 0
+    groups: dict[str, int] = field(default_factory=dict)
+
+
+class Netlink:
+    """One request socket; it belongs to the network namespace in which it was made.
+
+    Args:
+        protocol: of netlink.
+    """
+
+    def __init__(self, protocol: int = NETLINK_GENERIC) -> None:
+        self._sock = opened(protocol)
+        self._sequence = 0
+        self._buffer = bytearray(RECEIVE)
+        self._view = memoryview(self._buffer)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._sock.close()
+
+    def _send(self, kind: int, flags: int, body: bytes) -> None:
+        self._sequence += 1
+        self._sock.send(message(kind, flags, self._sequence, body))
+
+    def _receive(self) -> Iterator[tuple[int, int, bytes, int, int]]:
+        """Messages of one datagram that answer the last request: type, flags, buffer, offset, end."""
+        data = bytes(self._view[: self._sock.recv_into(self._buffer)])
+        for kind, flags, sequence, at, end in messages(data):
+            if sequence == self._sequence:
+                yield kind, flags, data, at, end
+
+    def ask(self, kind: int, body: bytes) -> bytes | None:
+        """Ask for one object and give its body, None if the kernel has none.
+
+        Args:
+            kind: message type.
+            body: family header and attributes.
+        """
+        self._send(kind, 0, body)
+        while True:
+            for what, _, data, at, end in self._receive():
+                return None if what == NLMSG_ERROR else data[at:end]
+
+    def write(self, kind: int, body: bytes) -> tuple[int, str]:
+        """Send one write and give errno (0: done) with the kernel's words.
+
+        Args:
+            kind: message type.
+            body: family header and attributes.
+        """
+        self._send(kind, F_ACK, body)
+        while True:
+            for what, flags, data, at, end in self._receive():
+                if what == NLMSG_ERROR:
+                    return _answer(data, flags, at, end)
+
+    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Ask for a list and give its messages' bodies as they come, never all of them at once.
+
+        Args:
+            kind: message type.
+            body: family header, with a filter where the kernel takes one.
+
+        Raises:
+            OSError: the kernel refuses.
+            Interrupted: at the end, if the list changed meanwhile.
+        """
+        self._send(kind, F_DUMP, body)
+        interrupted = False
+        while True:
+            for what, flags, data, at, end in self._receive():
+                interrupted = interrupted or bool(flags & F_DUMP_INTR)
+                if what in {NLMSG_DONE, NLMSG_ERROR}:
+                    number = -S32.unpack_from(data, at)[0] if end - at >= 4 else 0
+                    if number:
+                        raise OSError(number, os.strerror(number))
+                    if interrupted:
+                        raise Interrupted
+                    return
+                yield data[at:end]
+
+    def family(self, name: str) -> GenericFamily:
+        """Look a family of generic netlink up.
+
+        Args:
+            name: its name.
+        """
+        question = GENL.pack(CTRL_GETFAMILY, 1) + attribute(CTRL_FAMILY_NAME, name.encode() + b"\0")
+        answer = self.ask(GENL_ID_CTRL, question)
+        if answer is None:
+            return GenericFamily()
+        found = attributes(answer, 4, len(answer))
+        groups = {}
+        for raw in attributes(found.get(CTRL_MCAST_GROUPS, b""), 0, len(found.get(CTRL_MCAST_GROUPS, b""))).values():
+            group = attributes(raw, 0, len(raw))
+            groups[group[CTRL_MCAST_NAME].rstrip(b"\0").decode()] = U32.unpack(group[CTRL_MCAST_ID])[0]
+        return GenericFamily(U16.unpack(found[CTRL_FAMILY_ID])[0], groups)
+
+
+def _answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:
+    number = -S32.unpack_from(data, at)[0]
+    if not number:
+        return 0, ""
+    text = os.strerror(number)
+    if flags & F_ACK_TLVS:
+        length = 16 if flags & F_CAPPED else HEADER.unpack_from(data, at + 4)[0]
+        got = attributes(data, at + 4 + ((length + 3) & ~3), end)
+        if 1 in got:  # NLMSGERR_ATTR_MSG
+            text += f" ({got[1].rstrip(bytes(1)).decode(errors='replace')})"
+    return number, text

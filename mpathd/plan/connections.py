@@ -1,0 +1,147 @@
+"""Live connections by uplink, how fast they are, and which endpoints would bring lost subflows back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..model.connections import Connection, ConnectionView, Subflow, SubflowView, TcpState
+from ..model.mptcp import Endpoint, Flag
+from ..model.view import Service
+from ..model.words import Address, family_of
+from ..model.world import Link
+
+DYING = {TcpState.TIME_WAIT, TcpState.CLOSE, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.FIN_WAIT1,
+         TcpState.FIN_WAIT2}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Homes:
+    """Which link an address or a device is.
+
+    Args:
+        services: identifier by link index.
+        names: of links by index.
+        owners: link index by address; of two links the first service has it, as its rules have.
+    """
+
+    services: Mapping[int, str]
+    names: Mapping[int, str]
+    owners: Mapping[Address, int]
+
+    def of(self, index: int, address: Address) -> tuple[str, str]:
+        """Give service and interface.
+
+        Args:
+            index: of the device that a socket is bound to, 0 for none.
+            address: that it is bound to.
+        """
+        home = index or self.owners.get(address, 0)
+        return self.services.get(home, ""), self.names.get(home, "")
+
+
+def _homes(services: Sequence[Service], links: Mapping[int, Link]) -> _Homes:
+    owners: dict[Address, int] = {}
+    for service in services:
+        for a in service.addresses:
+            owners.setdefault(a.address, service.index)
+    for link in links.values():
+        for a in link.addresses:
+            owners.setdefault(a.address, link.index)
+    names = {index: link.name for index, link in links.items()}
+    return _Homes({s.index: s.id for s in services}, names, owners)
+
+
+def connections(
+    found: Iterable[Connection], subflows: Iterable[Subflow], services: Sequence[Service], links: Mapping[int, Link]
+) -> tuple[ConnectionView, ...]:
+    """Give the connections with their subflows, each with its uplink; by far end, then by token.
+
+    Args:
+        found: connections that are alive.
+        subflows: those of all of them; one whose connection has just gone is passed over.
+        services: in their order.
+        links: by index.
+    """
+    homes = _homes(services, links)
+    parts: dict[int, list[SubflowView]] = {}
+    for subflow in subflows:
+        parts.setdefault(subflow.token, []).append(SubflowView(subflow, *homes.of(subflow.index, subflow.source)))
+    out = []
+    for one in found:
+        own = sorted(
+            parts.get(one.token, ()), key=lambda part: (part.subflow.joined, part.subflow.local, part.subflow.cookie)
+        )
+        out.append(ConnectionView(one, tuple(own), *homes.of(0, one.source)))
+    return tuple(
+        sorted(out, key=lambda view: (view.connection.destination, view.connection.dport, view.connection.token))
+    )
+
+
+def by_uplink(views: Iterable[ConnectionView]) -> dict[str, tuple[SubflowView, ...]]:
+    """Give the subflows of each uplink, by its identifier; "" has those that leave by no service's link.
+
+    Args:
+        views: the connections.
+    """
+    out: dict[str, tuple[SubflowView, ...]] = {}
+    for view in views:
+        for part in view.subflows:
+            out[part.service] = (*out.get(part.service, ()), part)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a connection or a subflow is.
+
+    Args:
+        up: bits in a second that the far end has acknowledged.
+        down: bits in a second that came from it.
+    """
+
+    up: float
+    down: float
+
+
+def speeds(
+    before: Iterable[Connection | Subflow], now: Iterable[Connection | Subflow], seconds: float
+) -> dict[int, Speed]:
+    """Give the speed of each socket that was there before, by its cookie.
+
+    Args:
+        before: at the last look.
+        now: at this one.
+        seconds: between them, more than 0.
+    """
+    old = {one.cookie: one for one in before}
+    return {
+        one.cookie: Speed(
+            max(0, one.acked - old[one.cookie].acked) * 8 / seconds,
+            max(0, one.received - old[one.cookie].received) * 8 / seconds,
+        )
+        for one in now
+        if one.cookie in old
+    }
+
+
+def mendable(views: Sequence[ConnectionView], endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Give the endpoints whose delete and add would bring back subflows that the kernel has closed for good.
+
+    Only those that no living subflow uses, on any connection: the delete would close it.
+
+    Args:
+        views: the connections.
+        endpoints: ours, as they are in the kernel and should be.
+    """
+    used = {part.subflow.source for view in views for part in view.subflows if part.subflow.state not in DYING}
+    used |= {view.connection.source for view in views if view.connection.fallback}
+    return tuple(e for e in endpoints if e.flags & Flag.SUBFLOW and e.address not in used and any(_misses(views, e)))
+
+
+def _misses(views: Sequence[ConnectionView], endpoint: Endpoint) -> Iterator[bool]:
+    for view in views:
+        one = view.connection
+        alive = one.state is TcpState.ESTABLISHED and not one.fallback
+        room = one.subflows < one.subflows_max
+        yield alive and room and family_of(one.destination) is endpoint.family
