@@ -24,9 +24,9 @@ class Flag(IntFlag):
     @property
     def words(self) -> tuple[str, ...]:
         """The flags as `ip mptcp` writes them; bits that are not known, as a number."""
-        rest = self & ~KNOWN
+        rest = int(self) & ~int(KNOWN)  # ~ of a flag leaves out bits that have no name
         names = tuple(flag.name.lower() for flag in KNOWN if flag & self and flag.name)
-        return (*names, f"{int(rest):#x}") if rest else names
+        return (*names, f"{rest:#x}") if rest else names
 
 
 NOTHING = Flag(0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..model.mptcp import CHANGEABLE, Act, Change, Endpoint, Flag, Limits, Manager, Mptcp, Options
+from ..model.mptcp import CHANGEABLE, KNOWN, Act, Change, Endpoint, Flag, Limits, Manager, Mptcp, Options
 from ..model.numbers import Numbers
 from ..model.routing import KernelState
 from ..model.view import Finding, Service
@@ -256,7 +256,8 @@ def changes(want: Wanted, found: Mptcp, numbers: Numbers) -> tuple[Change, ...]:
         found: what is there.
         numbers: which ids are ours.
     """
-    ours = {e.id: e for e in found.endpoints if is_ours(e, numbers)}
+    # Bits that this version does not know are a newer kernel's own.
+    ours = {e.id: replace(e, flags=e.flags & KNOWN) for e in found.endpoints if is_ours(e, numbers)}
     targets = {e.id: e for e in want.endpoints}
     flags = [e for e in want.endpoints if e.id in ours and e != ours[e.id] and _same_but_flags(e, ours[e.id])]
     changed = {e.id for e in flags}

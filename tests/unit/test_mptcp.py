@@ -390,6 +390,13 @@ def test_between_on_and_backup_only_flags_change() -> None:
     ]
 
 
+def test_bits_of_a_newer_kernel_are_left_alone() -> None:
+    found = replace(DEFAULTS, endpoints=(ours(1, Flag.SUBFLOW | Flag(0x200)),))
+
+    assert found.endpoints[0].words() == "10.0.1.2 id 200 dev up1 subflow 0x200"
+    assert changes(wanted(service(1), found=found), found, NUMBERS) == ()
+
+
 def test_another_device_needs_another_endpoint() -> None:
     moved = replace(ours(1), index=7, dev="old1")
     found = replace(DEFAULTS, endpoints=(moved,))

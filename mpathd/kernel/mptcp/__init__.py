@@ -3,6 +3,6 @@
 from .diag import Diag
 from .events import Events
 from .hand import PathManager
-from .probe import Backend, Support, probe
+from .support import Backend, Support, probe
 
 __all__ = ["Backend", "Diag", "Events", "PathManager", "Support", "probe"]

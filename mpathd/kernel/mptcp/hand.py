@@ -15,8 +15,8 @@ from ...model.errors import Refusal
 from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Limits, Mptcp
 from . import codec
 from .later import Answer, Later
-from .probe import REASONS, Backend, manager, probe, sysctl, tried
 from .socket import GenericFamily, Interrupted, Netlink
+from .support import REASONS, Backend, manager, probe, sysctl, tried
 from .wire import GET_ADDR, GET_LIMITS, PM_NAME
 
 TRIES = 10  # of a dump that another writer interrupted
@@ -146,7 +146,8 @@ class PathManager:
         """Flags that were asked for and not kept: this kernel does not know them."""
         out = NOTHING
         for one in found:
-            out |= self._asked.pop(one.id, NOTHING) & ~one.flags & ~CHANGEABLE
+            # Numbers, since ~ of a flag leaves out bits that have no name.
+            out |= Flag(int(self._asked.pop(one.id, NOTHING)) & ~int(one.flags | CHANGEABLE))
         self._asked.clear()
         return out
 
