@@ -39,7 +39,7 @@ class Endpoint:
     """An address that MPTCP may use.
 
     Args:
-        id: the kernel's number, 1 to 255; which numbers are ours says Numbers.endpoint_ids.
+        id: the kernel's number, 1 to 255; ours are among Numbers.endpoint_ids.
         address: the machine's own address.
         index: the interface that its subflows are bound to, 0 for none.
         port: that a signalled address listens on, 0 for the connection's.
@@ -63,6 +63,11 @@ class Endpoint:
     def key(self) -> tuple[Address, int]:
         """What the kernel tells endpoints apart by, beside their ids."""
         return (self.address, self.port)
+
+    @property
+    def name(self) -> tuple[int, Address]:
+        """What mpathd remembers of one that it made."""
+        return (self.id, self.address)
 
     def words(self) -> str:
         """The endpoint as `ip mptcp endpoint add` wants it."""
@@ -153,6 +158,8 @@ class Mptcp:
         room: endpoints that this kernel takes, all together; 0 while that is not known.
         ceiling: the greatest limit that it takes; 0 while that is not known.
         lacks: flags that this kernel does not keep.
+        mine: id and address of the endpoints that mpathd made. Ids alone do not tell: who asks for none gets the one
+            after the highest that was in use last, which may be any (seen on 6.18).
     """
 
     missing: str = ""
@@ -162,6 +169,7 @@ class Mptcp:
     room: int = 0
     ceiling: int = 0
     lacks: Flag = NOTHING
+    mine: frozenset[tuple[int, Address]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

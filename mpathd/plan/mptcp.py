@@ -2,8 +2,8 @@
 
 Rule 1: an endpoint comes after the address, the table's way out and the rule, and goes with the first of them. The
 kernel tries a new endpoint once for each live connection; where that fails, it never tries again (seen on 6.18).
-Rule 2: an id of ours is what makes an endpoint ours. Those of others are never written; where one has the address that
-ours would have, it serves, and a finding says so if it says something else.
+Rule 2: an endpoint is ours if mpathd remembers that it made it. Those of others are never written, also where their ids
+are among ours; where one has the address that ours would have, it serves, and a finding says so if it contradicts.
 Rule 3: between on and backup only flags change. Whatever deletes an endpoint closes its subflows on all connections.
 Law: apply(changes(w, h), h) == w for what is ours, and changes(w, w) == ().
 """
@@ -78,15 +78,25 @@ def _ways(routing: KernelState) -> _Ways:
     return _Ways(frozenset((r.source, r.table) for r in leads), frozenset(out))
 
 
-def is_ours(endpoint: Endpoint, numbers: Numbers) -> bool:
-    """Tell whether an endpoint is ours.
+def adoptable(found: Mptcp, numbers: Numbers) -> frozenset[tuple[int, Address]]:
+    """Give id and address of the endpoints that look like ours, for a start without memory of the run before.
 
     Args:
-        endpoint: the endpoint.
-        numbers: which ids are.
+        found: what is there.
+        numbers: which ids ours have.
     """
     first, last = numbers.endpoint_ids
-    return first <= endpoint.id <= last
+    return frozenset(
+        e.name
+        for e in found.endpoints
+        if first <= e.id <= last and e.index and not e.port and e.flags & Flag.SUBFLOW and not e.flags & Flag.IMPLICIT
+    )
+
+
+def _sorted(found: Mptcp) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """Our endpoints, and those of others."""
+    ours = tuple(e for e in found.endpoints if e.name in found.mine)
+    return ours, tuple(e for e in found.endpoints if e.name not in found.mine)
 
 
 def desire(
@@ -107,7 +117,7 @@ def desire(
     """
     if found.missing:
         return Wanted(limits=found.limits)
-    others = [e for e in found.endpoints if not is_ours(e, numbers)]
+    _, others = _sorted(found)
     theirs = {e.key: e for e in others if not e.flags & Flag.IMPLICIT}
     ready = _ranked(_candidates(services, _ways(routing)))
     free = [one for one in ready if (one.address, 0) not in theirs]
@@ -149,17 +159,24 @@ def _room(found: Mptcp, theirs: int, numbers: Numbers) -> int:
 
 
 def _numbered(taken: Sequence[_Candidate], found: Mptcp, numbers: Numbers, options: Options) -> tuple[Endpoint, ...]:
-    """Endpoints with their ids: an address keeps the one that it has; another never gets it while it is in use."""
-    there = {e.key: e.id for e in found.endpoints if is_ours(e, numbers)}
+    """Endpoints with their ids: an address keeps the one that it has; another never gets it while it is in use.
+
+    From the highest down: whoever asks the kernel for no id gets one above the last that came, so that ours are seldom
+    among theirs.
+    """
+    ours, _ = _sorted(found)
+    there = {e.key: e.id for e in ours}
     first, last = numbers.endpoint_ids
     stay = {there[one.address, 0] for one in taken if (one.address, 0) in there}
-    used = set(there.values())
-    every = range(first, last + 1)
-    fresh = iter([n for n in every if n not in used] + [n for n in every if n in used - stay])
+    used = {e.id for e in found.endpoints}
+    every = range(last, first - 1, -1)
+    fresh = [n for n in every if n not in used] + [n for n in every if n in set(there.values()) - stay]
     plain = options.flags & ~found.lacks
     out = []
     for one in taken:
-        number = there.get((one.address, 0)) or next(fresh)
+        number = there.get((one.address, 0)) or (fresh.pop(0) if fresh else 0)
+        if not number:
+            continue  # others have the ids of ours
         flags = plain | Flag.BACKUP if one.backup else plain
         out.append(Endpoint(number, one.address, one.service.index, 0, flags, one.service.interface))
     return tuple(out)
@@ -244,7 +261,7 @@ def _unheard(endpoints: Sequence[Endpoint], found: Mptcp) -> Iterator[Finding]:
 # The writes that are missing.
 
 
-def changes(want: Wanted, found: Mptcp, numbers: Numbers) -> tuple[Change, ...]:
+def changes(want: Wanted, found: Mptcp) -> tuple[Change, ...]:
     """Give the writes that turn what is into what should be, in order.
 
     Limits are raised before there are subflows to count; a link becomes primary before another one becomes a backup,
@@ -254,10 +271,10 @@ def changes(want: Wanted, found: Mptcp, numbers: Numbers) -> tuple[Change, ...]:
     Args:
         want: what should be there.
         found: what is there.
-        numbers: which ids are ours.
     """
     # Bits that this version does not know are a newer kernel's own.
-    ours = {e.id: replace(e, flags=e.flags & KNOWN) for e in found.endpoints if is_ours(e, numbers)}
+    own, others = _sorted(found)
+    ours = {e.id: replace(e, flags=e.flags & KNOWN) for e in own}
     targets = {e.id: e for e in want.endpoints}
     flags = [e for e in want.endpoints if e.id in ours and e != ours[e.id] and _same_but_flags(e, ours[e.id])]
     changed = {e.id for e in flags}
@@ -265,7 +282,7 @@ def changes(want: Wanted, found: Mptcp, numbers: Numbers) -> tuple[Change, ...]:
     gone = [e for e in ours.values() if e != targets.get(e.id) and e.id not in changed]
     # The kernel makes implicit endpoints by itself, and refuses ours beside them.
     keys, ids = {e.key for e in new}, {e.id for e in new}
-    gone += [e for e in found.endpoints if not is_ours(e, numbers) and e.flags & Flag.IMPLICIT and e.key in keys]
+    gone += [e for e in others if e.flags & Flag.IMPLICIT and e.key in keys]
     tight = bool(found.room) and len(found.endpoints) + len(new) > found.room
     first = [e for e in gone if tight or e.key in keys or e.id in ids]
     out = [Change(Act.SET, want.limits)] if want.limits != found.limits else []

@@ -184,7 +184,8 @@ def test_each_change_does_what_its_words_do(places: Callable[[], Place]) -> None
         done, refused = writing.hand.apply([change])
         assert (done, refused) == ((change,), ())
         writing.hand.settle()
-        assert writing.look() == typing.look(), str(change)
+        wrote, typed = writing.look(), typing.look()
+        assert (wrote.endpoints, wrote.limits) == (typed.endpoints, typed.limits), str(change)
     assert {e.id: e.flags for e in writing.look().endpoints}[254] == Flag.SUBFLOW | Flag.FULLMESH
 
 
@@ -212,6 +213,28 @@ def test_deleting_what_is_gone_is_done(place: Place) -> None:
     place.hand.settle()
 
     assert (len(done), refused, place.hand.late()) == (1, (), ())
+
+
+# Which are ours.
+
+
+def test_what_was_written_is_ours_and_what_was_adopted(place: Place) -> None:
+    place.ip("mptcp", "endpoint", "add", "10.0.1.2", "id", "200", "dev", "lo", "subflow")
+    assert place.look().mine == frozenset()
+    place.hand.adopt([ODD[0].name, ODD[4].name])
+    place.add(ODD[1])
+
+    assert place.look().mine == {ODD[0].name, ODD[1].name}  # what is gone is nobody's
+    place.ip("mptcp", "endpoint", "delete", "id", "201")
+    assert place.look().mine == {ODD[0].name}
+
+
+def test_who_asks_for_no_id_may_get_one_of_ours(place: Place) -> None:
+    """Why ids alone do not tell."""
+    place.add(ODD[0])
+    place.ip("mptcp", "endpoint", "add", "10.0.7.7", "subflow")
+
+    assert [(e.id, e.name in place.look().mine) for e in place.look().endpoints] == [(200, True), (201, False)]
 
 
 # What the kernel can hold is learned from its refusals.

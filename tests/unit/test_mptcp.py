@@ -18,7 +18,7 @@ from mpathd.model.view import Service
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Technology, family_of, host
 from mpathd.model.world import LinkAddress
 from mpathd.plan.desire import service_rules
-from mpathd.plan.mptcp import Wanted, changes, desire, is_ours, restored
+from mpathd.plan.mptcp import Wanted, adoptable, changes, desire, restored
 
 NUMBERS = Numbers()
 DEFAULTS = Mptcp(limits=Limits(2, 0))  # as the kernel starts
@@ -80,6 +80,12 @@ def ours(number: int, flags: Flag = Flag.SUBFLOW, id: int = 0) -> Endpoint:  # n
     return Endpoint(id or 199 + number, Address(f"10.0.{number}.2"), number, 0, flags, f"up{number}")
 
 
+def having(*endpoints: Endpoint, room: int = 0, others: Iterable[Endpoint] = ()) -> Mptcp:
+    """A kernel with endpoints of ours and of others."""
+    there = tuple(sorted((*endpoints, *others), key=lambda endpoint: endpoint.id))
+    return replace(DEFAULTS, endpoints=there, room=room, mine=frozenset(endpoint.name for endpoint in endpoints))
+
+
 def codes(want: Wanted) -> list[str]:
     """The findings' codes."""
     return [finding.code for finding in want.findings]
@@ -90,20 +96,20 @@ def codes(want: Wanted) -> list[str]:
 
 def test_on_backup_off() -> None:
     assert words(wanted(service(1), service(2, BACKUP), service(3, OFF))) == [
-        "10.0.1.2 id 200 dev up1 subflow",
-        "10.0.2.2 id 201 dev up2 subflow backup",
+        "10.0.1.2 id 254 dev up1 subflow",
+        "10.0.2.2 id 253 dev up2 subflow backup",
     ]
 
 
 def test_only_where_the_service_is_routed() -> None:
-    assert words(wanted(service(1, routed=False), service(2))) == ["10.0.2.2 id 200 dev up2 subflow"]
+    assert words(wanted(service(1, routed=False), service(2))) == ["10.0.2.2 id 254 dev up2 subflow"]
 
 
 def test_each_usable_address_of_both_families() -> None:
     assert words(wanted(service(1, ON, "fd00:1::2", "fd00:1::3"))) == [
-        "10.0.1.2 id 200 dev up1 subflow",
-        "fd00:1::2 id 201 dev up1 subflow",
-        "fd00:1::3 id 202 dev up1 subflow",
+        "10.0.1.2 id 254 dev up1 subflow",
+        "fd00:1::2 id 253 dev up1 subflow",
+        "fd00:1::3 id 252 dev up1 subflow",
     ]
 
 
@@ -114,10 +120,10 @@ def test_addresses_that_are_not_for_it(state: str) -> None:
 
 def test_options_for_all_links() -> None:
     assert words(wanted(service(1, BACKUP), options=Options(fullmesh=True))) == [
-        "10.0.1.2 id 200 dev up1 subflow backup fullmesh"
+        "10.0.1.2 id 254 dev up1 subflow backup fullmesh"
     ]
     assert words(wanted(service(1), options=Options(signal=True, laminar=True))) == [
-        "10.0.1.2 id 200 dev up1 signal subflow laminar"
+        "10.0.1.2 id 254 dev up1 signal subflow laminar"
     ]
     assert Options(signal=True, fullmesh=True).clash
     assert not Options(signal=True, laminar=True).clash
@@ -127,7 +133,7 @@ def test_a_flag_that_the_kernel_does_not_keep_is_not_asked_for_again() -> None:
     lacking = replace(DEFAULTS, lacks=Flag.LAMINAR)
 
     assert words(wanted(service(1), found=lacking, options=Options(laminar=True))) == [
-        "10.0.1.2 id 200 dev up1 subflow"
+        "10.0.1.2 id 254 dev up1 subflow"
     ]
 
 
@@ -159,7 +165,7 @@ def test_no_endpoint_before_its_table_has_a_way_out() -> None:
     without = (whole.routes - {way_out(one, Family.INET)}) | {near}
 
     assert words(desire([one], DEFAULTS, replace(whole, routes=without), NUMBERS)) == [
-        "fd00:1::2 id 200 dev up1 subflow"
+        "fd00:1::2 id 254 dev up1 subflow"
     ]
 
 
@@ -184,25 +190,25 @@ def test_of_two_links_with_one_address_the_one_that_the_rule_leads_to() -> None:
     state = routing([first])
     both = replace(state, routes=state.routes | routing([twin]).routes)
 
-    assert words(desire([first, twin], DEFAULTS, both, NUMBERS)) == ["10.0.1.2 id 200 dev up1 subflow"]
+    assert words(desire([first, twin], DEFAULTS, both, NUMBERS)) == ["10.0.1.2 id 254 dev up1 subflow"]
 
 
 # Ids, room, and others.
 
 
 def test_an_address_keeps_its_id_and_no_other_gets_it() -> None:
-    found = replace(DEFAULTS, endpoints=(ours(2, id=200), ours(9, id=202)))
+    found = having(ours(2, id=254), ours(9, id=252), others=[Endpoint(251, Address("10.7.0.1"))])
 
     assert words(wanted(service(1), service(2), service(3), found=found)) == [
-        "10.0.1.2 id 201 dev up1 subflow",
-        "10.0.2.2 id 200 dev up2 subflow",
-        "10.0.3.2 id 203 dev up3 subflow",
+        "10.0.1.2 id 253 dev up1 subflow",
+        "10.0.2.2 id 254 dev up2 subflow",
+        "10.0.3.2 id 250 dev up3 subflow",
     ]
 
 
 def test_few_ids_are_used_again() -> None:
-    numbers = replace(NUMBERS, endpoint_ids=(200, 201))
-    found = replace(DEFAULTS, endpoints=(ours(2, id=200), ours(9, id=201)))
+    numbers = replace(NUMBERS, endpoint_ids=(200, 202))
+    found = having(ours(2, id=200), ours(9, id=201), others=[Endpoint(202, Address("10.7.0.1"))])
     services = (service(1), service(2), service(3))
     want = desire(services, found, routing(services), numbers)
 
@@ -210,7 +216,7 @@ def test_few_ids_are_used_again() -> None:
         "10.0.1.2 id 201 dev up1 subflow",
         "10.0.2.2 id 200 dev up2 subflow",
     ]
-    assert set(play(found, changes(want, found, numbers)).endpoints) == set(want.endpoints)
+    assert set(play(found, changes(want, found)).endpoints) == {*want.endpoints, found.endpoints[2]}
 
 
 def test_more_addresses_than_the_kernel_takes() -> None:
@@ -259,7 +265,7 @@ def test_an_endpoint_of_others_serves_or_is_reported(mode: MptcpMode, flags: Fla
 
     assert want.endpoints == ()
     assert codes(want) == (["endpoint-foreign"] if said else [])
-    assert changes(want, found, NUMBERS) == ()
+    assert changes(want, found) == ()
 
 
 def test_endpoints_of_others_on_a_link_that_is_not_routed_are_their_affair() -> None:
@@ -280,13 +286,13 @@ def test_the_kernels_implicit_endpoint_gives_way(room: int) -> None:
     found = replace(DEFAULTS, room=room, endpoints=(implicit,))
     want = wanted(service(1), service(2), found=found)
 
-    assert [str(change) for change in changes(want, found, NUMBERS)] == [
+    assert [str(change) for change in changes(want, found)] == [
         "ip mptcp endpoint delete id 1",
-        "ip mptcp endpoint add 10.0.1.2 id 200 dev up1 subflow",
-        "ip mptcp endpoint add 10.0.2.2 id 201 dev up2 subflow",
+        "ip mptcp endpoint add 10.0.1.2 id 254 dev up1 subflow",
+        "ip mptcp endpoint add 10.0.2.2 id 253 dev up2 subflow",
     ]
-    elsewhere = changes(wanted(service(2), found=found), found, NUMBERS)
-    assert [str(change) for change in elsewhere] == ["ip mptcp endpoint add 10.0.2.2 id 200 dev up2 subflow"]
+    elsewhere = changes(wanted(service(2), found=found), found)
+    assert [str(change) for change in elsewhere] == ["ip mptcp endpoint add 10.0.2.2 id 254 dev up2 subflow"]
 
 
 def test_without_mptcp_nothing_is_wanted_or_written() -> None:
@@ -294,7 +300,7 @@ def test_without_mptcp_nothing_is_wanted_or_written() -> None:
     want = wanted(service(1), found=found)
 
     assert (want.endpoints, want.findings) == ((), ())
-    assert changes(want, found, NUMBERS) == ()
+    assert changes(want, found) == ()
 
 
 def test_endpoints_that_nobody_heeds_are_said() -> None:
@@ -360,7 +366,7 @@ def test_limits_at_the_end_are_those_of_before_unless_others_set_them() -> None:
 
 def play(found: Mptcp, steps: Iterable[Change], room: int = 0) -> Mptcp:
     """What a kernel makes of writes; it refuses as the real one does."""
-    there, limits = {e.id: e for e in found.endpoints}, found.limits
+    there, limits, mine = {e.id: e for e in found.endpoints}, found.limits, set(found.mine)
     for step in steps:
         match step.what:
             case Limits():
@@ -372,63 +378,76 @@ def play(found: Mptcp, steps: Iterable[Change], room: int = 0) -> Mptcp:
                     assert step.what.key not in {e.key for e in there.values()}, f"duplicate: {step}"
                     assert not room or len(there) < room, f"full: {step}"
                     there[number] = step.what
+                    mine.add(step.what.name)
                 elif step.act is Act.CHANGE:
                     old, both = there[number], Flag.BACKUP | Flag.FULLMESH
                     there[number] = replace(old, flags=(old.flags & ~both) | (step.what.flags & both))
                 else:
                     del there[number]
-    return replace(found, endpoints=tuple(sorted(there.values(), key=lambda e: e.id)), limits=limits)
+                    mine.discard(step.what.name)
+    endpoints = tuple(sorted(there.values(), key=lambda e: e.id))
+    return replace(found, endpoints=endpoints, limits=limits, mine=frozenset(mine))
 
 
 def test_between_on_and_backup_only_flags_change() -> None:
-    found = replace(DEFAULTS, endpoints=(ours(1), ours(2, Flag.SUBFLOW | Flag.BACKUP)))
+    found = having(ours(1), ours(2, Flag.SUBFLOW | Flag.BACKUP))
     want = wanted(service(1, BACKUP), service(2), found=found)
 
-    assert [str(change) for change in changes(want, found, NUMBERS)] == [
+    assert [str(change) for change in changes(want, found)] == [
         "ip mptcp endpoint change id 201 nobackup nofullmesh",  # first, so that one is always there to carry
         "ip mptcp endpoint change id 200 backup nofullmesh",
     ]
 
 
 def test_bits_of_a_newer_kernel_are_left_alone() -> None:
-    found = replace(DEFAULTS, endpoints=(ours(1, Flag.SUBFLOW | Flag(0x200)),))
+    found = having(ours(1, Flag.SUBFLOW | Flag(0x200)))
 
     assert found.endpoints[0].words() == "10.0.1.2 id 200 dev up1 subflow 0x200"
-    assert changes(wanted(service(1), found=found), found, NUMBERS) == ()
+    assert changes(wanted(service(1), found=found), found) == ()
 
 
 def test_another_device_needs_another_endpoint() -> None:
     moved = replace(ours(1), index=7, dev="old1")
-    found = replace(DEFAULTS, endpoints=(moved,))
+    found = having(moved)
 
-    assert [str(change) for change in changes(wanted(service(1), found=found), found, NUMBERS)] == [
+    assert [str(change) for change in changes(wanted(service(1), found=found), found)] == [
         "ip mptcp endpoint delete id 200",
         "ip mptcp endpoint add 10.0.1.2 id 200 dev up1 subflow",
     ]
 
 
 def test_limits_first_and_removals_last() -> None:
-    found = replace(DEFAULTS, endpoints=(ours(9, id=200),))
+    found = having(ours(9, id=200))
     want = wanted(*(service(n) for n in (1, 2, 3)), found=found)
 
-    assert [change.act for change in changes(want, found, NUMBERS)] == [Act.SET, *[Act.ADD] * 3, Act.DELETE]
+    assert [change.act for change in changes(want, found)] == [Act.SET, *[Act.ADD] * 3, Act.DELETE]
 
 
 def test_where_there_is_no_room_removals_come_first() -> None:
-    found = replace(DEFAULTS, room=2, endpoints=(ours(8, id=200), ours(9, id=201)))
+    found = having(ours(8, id=200), ours(9, id=201), room=2)
     want = wanted(service(1), service(2), found=found)
 
-    assert [change.act for change in changes(want, found, NUMBERS)] == [Act.DELETE, Act.DELETE, Act.ADD, Act.ADD]
+    assert [change.act for change in changes(want, found)] == [Act.DELETE, Act.DELETE, Act.ADD, Act.ADD]
 
 
-def test_nothing_of_others_is_written() -> None:
+def test_nothing_of_others_is_written_whatever_its_id() -> None:
+    others = (Endpoint(1, Address("10.7.0.1"), flags=Flag.SUBFLOW), ours(8, id=210))
+    found = having(ours(9, id=254), others=others)
+
+    assert [str(c) for c in changes(Wanted(limits=found.limits), found)] == ["ip mptcp endpoint delete id 254"]
+
+
+def test_what_looks_like_ours_after_a_start_without_memory() -> None:
+    looks = ours(1)
     others = (
-        Endpoint(1, Address("10.7.0.1"), flags=Flag.SUBFLOW),
-        Endpoint(199, Address("10.7.0.2"), flags=Flag.SIGNAL),
+        replace(ours(2), id=199),
+        replace(ours(3), index=0),
+        replace(ours(4), port=443),
+        replace(ours(5), flags=Flag.SIGNAL),
+        replace(ours(6), flags=Flag.SUBFLOW | Flag.IMPLICIT),
     )
-    found = replace(DEFAULTS, endpoints=(*others, ours(9, id=254)))
 
-    assert [str(c) for c in changes(Wanted(limits=found.limits), found, NUMBERS)] == ["ip mptcp endpoint delete id 254"]
+    assert adoptable(having(others=[looks, *others]), NUMBERS) == {looks.name}
 
 
 FLAGS = st.sampled_from([Flag.SUBFLOW, Flag.SUBFLOW | Flag.BACKUP, Flag.SUBFLOW | Flag.FULLMESH, Flag.SIGNAL])
@@ -441,36 +460,38 @@ STATES = st.builds(
     flags=st.lists(FLAGS, min_size=4, max_size=4),
     indexes=st.lists(st.integers(1, 3), min_size=4, max_size=4),
 )
+MADE = st.integers(0, 4)  # how many of them are ours
 MODES = st.lists(st.tuples(st.integers(1, 9), st.sampled_from(MptcpMode)), max_size=9, unique_by=lambda pair: pair[0])
 
 
 @settings(max_examples=300, deadline=None)
-@given(there=STATES, modes=MODES, room=st.sampled_from([0, 4, 6, 8]), fullmesh=st.booleans())
+@given(there=STATES, made=MADE, modes=MODES, room=st.sampled_from([0, 4, 6, 8]), fullmesh=st.booleans())
 def test_the_law_of_changes(
-    there: tuple[Endpoint, ...], modes: list[tuple[int, MptcpMode]], room: int, fullmesh: bool
+    there: tuple[Endpoint, ...], made: int, modes: list[tuple[int, MptcpMode]], room: int, fullmesh: bool
 ) -> None:
-    found = replace(DEFAULTS, endpoints=there, room=room)
+    found = having(*there[:made], others=there[made:], room=room)
+    theirs = sorted(there[made:], key=lambda endpoint: endpoint.id)
     services = [service(number, mode) for number, mode in modes]
     options = Options(fullmesh=fullmesh)
     want = wanted(*services, found=found, options=options)
-    end = play(found, changes(want, found, NUMBERS), room)
+    end = play(found, changes(want, found), room)
 
-    assert {e for e in end.endpoints if is_ours(e, NUMBERS)} == set(want.endpoints)
-    assert [e for e in end.endpoints if not is_ours(e, NUMBERS)] == [
-        e for e in sorted(there, key=lambda e: e.id) if not is_ours(e, NUMBERS)
-    ]
+    assert {e for e in end.endpoints if e.name in end.mine} == set(want.endpoints)
+    assert [e for e in end.endpoints if e.name not in end.mine] == theirs
     assert end.limits == want.limits
     again = wanted(*services, found=end, options=options)
-    assert changes(again, end, NUMBERS) == ()
+    assert changes(again, end) == ()
     assert set(again.endpoints) == set(want.endpoints)
 
 
-@given(there=STATES, modes=MODES)
-def test_while_flags_change_somebody_carries(there: tuple[Endpoint, ...], modes: list[tuple[int, MptcpMode]]) -> None:
+@given(there=STATES, made=MADE, modes=MODES)
+def test_while_flags_change_somebody_carries(
+    there: tuple[Endpoint, ...], made: int, modes: list[tuple[int, MptcpMode]]
+) -> None:
     """Becoming primary comes before becoming a backup."""
-    found = replace(DEFAULTS, endpoints=there)
+    found = having(*there[:made], others=there[made:])
     want = wanted(*(service(number, mode) for number, mode in modes), found=found)
-    turns = [bool(c.what.flags & Flag.BACKUP) for c in changes(want, found, NUMBERS)
+    turns = [bool(c.what.flags & Flag.BACKUP) for c in changes(want, found)
              if c.act is Act.CHANGE and isinstance(c.what, Endpoint)]  # fmt: skip
 
     assert all(a <= b for a, b in pairwise(turns))

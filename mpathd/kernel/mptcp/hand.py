@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ...model.errors import Refusal
 from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Limits, Mptcp
+from ...model.words import Address
 from . import codec
 from .later import Answer, Later
 from .socket import GenericFamily, Interrupted, Netlink
@@ -53,6 +54,14 @@ class PathManager:
             if netlink is not None:
                 netlink.close()
 
+    def adopt(self, mine: Iterable[tuple[int, Address]]) -> None:
+        """Take it that endpoints are ours: those that were made before this process began.
+
+        Args:
+            mine: their ids and addresses.
+        """
+        self._known = replace(self._known, mine=self._known.mine | frozenset(mine))
+
     def settle(self) -> None:
         """Wait for what is under way: at the end, and in tests."""
         self._later.join()
@@ -66,8 +75,8 @@ class PathManager:
         if self._netlink is None or self._later.busy:
             return self._known
         missing = self._missing()
-        if missing and not self._family.id:
-            self._known = Mptcp(missing)
+        if not self._family.id:
+            self._known = replace(self._known, missing=missing)
             return self._known
         found = tuple(sorted(self._endpoints(dict(names or {})), key=lambda e: e.id))
         answer = self._netlink.ask(self._family.id, codec.question(GET_LIMITS))
@@ -77,6 +86,7 @@ class PathManager:
             endpoints=found,
             limits=codec.limits(answer) if answer else Limits(),
             manager=manager(),
+            mine=self._known.mine & {endpoint.name for endpoint in found},
             lacks=self._known.lacks | self._dropped(found),
         )
         return self._known
@@ -159,6 +169,8 @@ class PathManager:
                 if change.act is Act.ADD and isinstance(change.what, Endpoint):
                     self._asked[change.what.id] = change.what.flags
             return None
+        if late and change.act is Act.ADD and isinstance(change.what, Endpoint):
+            self._known = replace(self._known, mine=self._known.mine - {change.what.name})
         if change.act is Act.ADD and number == errno.ERANGE:
             self._known = replace(self._known, room=len(self._known.endpoints))
         if change.act is Act.SET and (found := MAXIMUM.search(text)):
@@ -177,7 +189,8 @@ def after(found: Mptcp, change: Change) -> Mptcp:
         case Limits():
             return replace(found, limits=change.what)
         case Endpoint(id=number):
-            rest = tuple(e for e in found.endpoints if e.id != number)
+            rest, name = tuple(e for e in found.endpoints if e.id != number), change.what.name
             if change.act is Act.DELETE:
-                return replace(found, endpoints=rest)
-            return replace(found, endpoints=tuple(sorted((*rest, change.what), key=lambda e: e.id)))
+                return replace(found, endpoints=rest, mine=found.mine - {name})
+            mine = found.mine | {name} if change.act is Act.ADD else found.mine
+            return replace(found, endpoints=tuple(sorted((*rest, change.what), key=lambda e: e.id)), mine=mine)
