@@ -237,6 +237,15 @@ def test_who_asks_for_no_id_may_get_one_of_ours(place: Place) -> None:
     assert [(e.id, e.name in place.look().mine) for e in place.look().endpoints] == [(200, True), (201, False)]
 
 
+def test_beside_the_highest_ids_others_get_low_ones(place: Place) -> None:
+    """Why ours come from the top down."""
+    place.add(*(Endpoint(254 - n, Address(f"10.1.{n}.2"), flags=Flag.SUBFLOW) for n in range(3)))
+    for n in range(3):
+        place.ip("mptcp", "endpoint", "add", f"10.2.{n}.2", "subflow")
+
+    assert [e.id for e in place.look().endpoints] == [1, 2, 252, 253, 254, 255]
+
+
 # What the kernel can hold is learned from its refusals.
 
 
