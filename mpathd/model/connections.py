@@ -118,6 +118,19 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that has a socket.
+
+    Args:
+        pid: its id.
+        name: its program, as the kernel shortens it.
+    """
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SubflowView:
     """A subflow, and the uplink that it leaves by.
 

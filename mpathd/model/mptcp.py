@@ -5,8 +5,10 @@ Numbers are those of include/uapi/linux/mptcp.h and mptcp_pm.h.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag, StrEnum, auto
+from errno import errorcode
 
 from .words import Address, Family, family_of
 
@@ -268,3 +270,37 @@ class Event:
     error: int = 0
     index: int = 0
     server: bool = False
+
+    def words(self, names: Mapping[int, str]) -> str:
+        """What happened, for people.
+
+        Args:
+            names: of interfaces by index.
+        """
+        out = f"{self.token:08x} {self.kind.words}" if self.token else self.kind.words
+        near, far = _end(self.source, self.sport), _end(self.destination, self.dport)
+        match self.kind:
+            case Kind.ANNOUNCED | Kind.REMOVED:
+                out += f" {far}" if far else ""
+                return out + (f" (id {self.remote})" if self.remote is not None else "")
+            case _:
+                out += f" {near} > {far}" if near and far else f" {near}{far}" if near or far else ""
+        if self.index:
+            out += f" by {names.get(self.index, f'if{self.index}')}"
+        if self.kind in SUBFLOW_KINDS and self.local is not None:
+            out += f" (ids {self.local} > {self.remote})"
+        if self.kind is Kind.SUB_PRIORITY:
+            out += ": backup" if self.backup else ": not backup"
+        elif self.backup:
+            out += ", backup for the far side"
+        if self.error:
+            out += f": {errorcode.get(self.error, str(self.error))}"
+        return out + (", accepted here" if self.server else "")
+
+
+SUBFLOW_KINDS = {Kind.SUB_ESTABLISHED, Kind.SUB_CLOSED, Kind.SUB_PRIORITY}
+
+
+def _end(address: Address, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"{host}:{port}" if address and port else host

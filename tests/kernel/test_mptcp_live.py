@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 
 from kernel.helpers_mptcp import Bond, say, wait
 from labkit import SERVER4
-from mpathd.model.connections import ConnectionView, TcpState
+from mpathd.kernel.mptcp import owners
+from mpathd.model.connections import ConnectionView, Owner, TcpState
 from mpathd.model.mptcp import Act, Change, Flag, Kind, Limits
 from mpathd.model.view import Service
 from mpathd.model.words import Family, MptcpMode
@@ -289,6 +291,9 @@ def test_connections_are_seen_whole(bond: Bond) -> None:
         assert (one.sent, one.received) == (5004, 7004)
         assert (one.subflows, one.subflows_max) == (1, bond.look().limits.subflows)
         assert (one.user, one.fallback, one.state) == (0, False, TcpState.ESTABLISHED)
+        assert owners([one.inode, 0, 1])[one.inode] == (
+            Owner(os.getpid(), Path("/proc/self/comm").read_text().strip()),
+        )
         assert Path(f"/proc/self/fd/{near.fileno()}").readlink().name == f"socket:[{one.inode}]"
         near.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x10000)
         assert bond.connection().mark == 0x10000

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpathd.model.mptcp import Act, Change, Endpoint, Flag, Limits, Manager, Mptcp, Options
+from mpathd.model.mptcp import Act, Change, Endpoint, Event, Flag, Kind, Limits, Manager, Mptcp, Options
 from mpathd.model.numbers import Numbers
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Hop, KernelState, Route, Rule
@@ -448,6 +448,41 @@ def test_what_looks_like_ours_after_a_start_without_memory() -> None:
     )
 
     assert adoptable(having(others=[looks, *others]), NUMBERS) == {looks.name}
+
+
+NEAR, FAR, FAR6 = Address("10.0.1.2"), Address("192.0.2.9"), Address("2001:db8::9")
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (
+            Event(Kind.CREATED, 0x49EC018F, NEAR, 47920, FAR, 443, 0, 0, server=True),
+            "49ec018f connection opened 10.0.1.2:47920 > 192.0.2.9:443, accepted here",
+        ),
+        (
+            Event(Kind.SUB_ESTABLISHED, 1, NEAR, 4, FAR6, 443, 254, 0, backup=True, index=3),
+            "00000001 subflow established 10.0.1.2:4 > [2001:db8::9]:443 by up1 (ids 254 > 0), backup for the far side",
+        ),
+        (
+            Event(Kind.SUB_CLOSED, 1, NEAR, 4, FAR, 443, 254, 0, backup=False, index=9, error=104),
+            "00000001 subflow closed 10.0.1.2:4 > 192.0.2.9:443 by if9 (ids 254 > 0): ECONNRESET",
+        ),
+        (
+            Event(Kind.SUB_PRIORITY, 1, NEAR, 4, FAR, 443, 0, 7, backup=False),
+            "00000001 far side changes priority 10.0.1.2:4 > 192.0.2.9:443 (ids 0 > 7): not backup",
+        ),
+        (
+            Event(Kind.ANNOUNCED, 1, destination=FAR, dport=5, remote=5),
+            "00000001 far side announces address 192.0.2.9:5 (id 5)",
+        ),
+        (Event(Kind.REMOVED, 1, remote=5), "00000001 far side withdraws address (id 5)"),
+        (Event(Kind.CLOSED, 1), "00000001 connection closed"),
+        (Event(Kind.LISTENER_CREATED, source=NEAR, sport=80), "listener opened 10.0.1.2:80"),
+    ],
+)
+def test_events_in_words(event: Event, text: str) -> None:
+    assert event.words({3: "up1"}) == text
 
 
 FLAGS = st.sampled_from([Flag.SUBFLOW, Flag.SUBFLOW | Flag.BACKUP, Flag.SUBFLOW | Flag.FULLMESH, Flag.SIGNAL])

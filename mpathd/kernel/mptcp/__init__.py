@@ -3,6 +3,7 @@
 from .diag import Diag
 from .events import Events
 from .hand import PathManager
+from .owners import owners
 from .support import Backend, Support, probe
 
-__all__ = ["Backend", "Diag", "Events", "PathManager", "Support", "probe"]
+__all__ = ["Backend", "Diag", "Events", "PathManager", "Support", "owners", "probe"]
