@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pyroute2 import MPTCP
 
 from kernel.conftest import fresh_name
 from labkit import netns
-from mpathd.kernel.mptcp import Backend, PathManager, Support, hand, probe
+from mpathd.kernel.mptcp import Backend, PathManager, Support, codec, hand, probe
 from mpathd.kernel.mptcp import support as probing
 from mpathd.model.errors import Refusal
 from mpathd.model.mptcp import Act, Change, Endpoint, Flag, Limits, Manager, Mptcp
@@ -215,6 +216,21 @@ def test_deleting_what_is_gone_is_done(place: Place) -> None:
     assert (len(done), refused, place.hand.late()) == (1, (), ())
 
 
+def test_the_nest_is_marked_as_one() -> None:
+    """This kernel takes it without; a strict one would not."""
+    (length, kind) = struct.unpack_from("=HH", codec.endpoint_attribute(ODD[0]))
+
+    assert (length, kind) == (len(codec.endpoint_attribute(ODD[0])), 0x8001)
+
+
+def test_an_accepted_connection_is_told_by_a_flag_or_an_attribute() -> None:
+    """Linux 6.18 sends both, older ones the attribute, and newer ones may send the flag alone."""
+    head = struct.pack("=BBxx", 1, 1)
+    flag, attribute = struct.pack("=HHHxx", 6, 13, 0x2), struct.pack("=HHBxxx", 5, 18, 1)
+
+    assert [codec.event(head + more).server for more in (b"", flag, attribute)] == [False, True, True]
+
+
 # Which are ours.
 
 
@@ -288,6 +304,15 @@ def test_flags_that_others_change_are_no_lack(place: Place) -> None:
     assert place.look().lacks == Flag(0)
 
 
+def test_an_endpoint_that_others_made_anew_is_no_lack(place: Place) -> None:
+    place.add(Endpoint(200, Address("10.0.1.2"), flags=Flag.SUBFLOW | Flag.SIGNAL))
+    place.ip("mptcp", "endpoint", "delete", "id", "200")
+    place.look()
+    place.ip("mptcp", "endpoint", "add", "10.0.1.2", "id", "200", "subflow")
+
+    assert place.look().lacks == Flag(0)
+
+
 # Removals take the kernel milliseconds.
 
 
@@ -306,16 +331,19 @@ def test_a_removal_is_not_waited_for_and_what_comes_then_queues_up(place: Place)
     assert place.look().endpoints == (ODD[1],)  # what will be true; the kernel itself has both still
     assert [one["id"] for one in json.loads(place.ip("-j", "mptcp", "endpoint", "show"))] == [200, 201]
     again, double = Endpoint(230, ODD[0].address, flags=Flag.SUBFLOW), Endpoint(231, ODD[1].address)
-    assert place.add(again, double) == ()
+    taken = Endpoint(232, Address("10.0.9.9"), flags=Flag.SUBFLOW)
+    place.typed(str(taken))  # by somebody else, meanwhile
+    assert place.add(again, double, taken) == ()
     assert not place.finished.is_set()
     gate.set()
     place.hand.settle()
 
     assert place.finished.wait(5.0)
-    ((change, refusal),) = place.hand.late()
-    assert (change.what, refusal.errno) == (double, errno.EEXIST)
+    late = [(change.what, refusal.errno) for change, refusal in place.hand.late()]
+    assert late == [(double, errno.EEXIST), (taken, errno.EBUSY)]
     assert place.hand.late() == ()
-    assert place.look().endpoints == (ODD[1], again)
+    assert place.look().endpoints == (ODD[1], again, taken)
+    assert place.look().mine == {ODD[1].name, again.name}
 
 
 def test_a_removal_in_the_way_is_waited_for(place: Place) -> None:

@@ -37,7 +37,7 @@ COMMANDS = {Act.ADD: ADD_ADDR, Act.CHANGE: SET_FLAGS, Act.DELETE: DEL_ADDR, Act.
 # Attributes of an event (enum mptcp_event_attr).
 (TOKEN, _, LOC_ID, REM_ID, SADDR4, SADDR6, DADDR4, DADDR6, SPORT, DPORT, BACKUP, ERROR, FLAGS, _, IF_IDX) = range(1, 16)
 SERVER_SIDE = 18
-EVENT_SERVER_SIDE = 0x2  # in FLAGS, since 6.18; older kernels have the attribute instead
+EVENT_SERVER_SIDE = 0x2  # in FLAGS, since 6.18, which sends the older attribute too
 
 
 def question(command: int) -> bytes:
