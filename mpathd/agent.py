@@ -12,6 +12,7 @@ from time import monotonic
 from . import __version__
 from .model.agent import Edit, Pass, SessionWish, Status
 from .model.errors import ConfigError, NotApplied, NotFound, NotSupported
+from .model.marking import home
 from .model.packet import Connections, Load
 from .model.policy import ServiceSettings
 from .model.routing import Step
@@ -126,6 +127,35 @@ class LiveAgent(Loop):
         """
         self._book_of_sessions().destroy(name)
         await self._obeyed(name, f"session {name} has ended")
+
+    async def enter_session(self, name: str, pid: int, user: int) -> str:
+        """Move a process into a session's control group, and give its path.
+
+        Args:
+            name: the session.
+            pid: the process.
+            user: whose it is.
+
+        Raises:
+            NotFound: no such session, or process.
+            NotSupported: this machine has no cgroup v2, or mpathd may not use it.
+            NotApplied: the kernel refuses programs on the group; the process was not moved.
+        """
+        if all(session.name != name for session in self._view.sessions):
+            raise NotFound(f"no session called '{name}'", "see: mpathctl session list")
+        group = home(name)
+        try:
+            self._kernel.make_home(group)
+        except OSError as error:
+            text = f"control group {group} cannot be made: {error.strerror}"
+            raise NotSupported(text, "sockets are marked in groups of cgroup v2, by root") from error
+        await self._obeyed(name, f"session {name} is entered")
+        try:
+            return self._kernel.enter(group, pid, user)
+        except OSError as error:
+            raise NotFound(
+                f"process {pid} cannot be moved: {error.strerror}", "it must run, and be the caller's"
+            ) from error
 
     def end_sessions(self, gone: Callable[[str, str], bool]) -> None:
         """End the D-Bus sessions of bus connections that are gone; the next pass takes them out of the kernel.

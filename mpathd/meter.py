@@ -82,6 +82,24 @@ class Meter:
         """Name programs here that are known to undo what others write."""
         return self._kernel.suspects()
 
+    def make_home(self, group: str) -> None:
+        """Make a session's control group.
+
+        Args:
+            group: its path.
+        """
+        self._kernel.make_home(group)
+
+    def enter(self, group: str, pid: int, user: int) -> str:
+        """Move a process into a control group.
+
+        Args:
+            group: of a session.
+            pid: the process.
+            user: whose it must be.
+        """
+        return self._kernel.enter(group, pid, user)
+
     def counters(self) -> Mapping[str, Count]:
         """Give what the counters in our nft table have counted, by name."""
         return self._kernel.counters()

@@ -37,6 +37,12 @@ class Kernel(Protocol):
     def suspects(self) -> tuple[str, ...]:
         """Name programs here that are known to undo what others write."""
 
+    def make_home(self, group: str) -> None:
+        """Make a session's control group, or raise OSError."""
+
+    def enter(self, group: str, pid: int, user: int) -> str:
+        """Move a user's process into a control group and give its path, or raise OSError."""
+
 
 class Bookkeeping(Protocol):
     """The book of sessions."""

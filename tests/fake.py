@@ -31,12 +31,22 @@ class FakeKernel:
         self.looked = asyncio.Event()
         self.meddlers: tuple[str, ...] = ()
         self.counts: dict[str, Count] = {}
+        self.entered: list[tuple[str, int, int]] = []
 
     def look(self, protocol: int) -> World:
         """Give the world."""
         self.looks += 1
         self.looked.set()
         return self.world
+
+    def make_home(self, group: str) -> None:
+        """Make a control group."""
+        self.world = replace(self.world, homes=self.world.homes | {group})
+
+    def enter(self, group: str, pid: int, user: int) -> str:
+        """Move a process."""
+        self.entered.append((group, pid, user))
+        return f"/cgroup{group}"
 
     def counters(self) -> Mapping[str, Count]:
         """Give what counters have counted."""

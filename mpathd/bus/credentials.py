@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 from collections import OrderedDict
+from dataclasses import replace
 
 from mpathd.model.errors import MpathError
 
@@ -56,7 +57,8 @@ class Credentials:
             msg = f"the bus does not say which user {sender} is: {error}"
             raise MpathError(msg, "try again, over a local Unix socket") from error
         groups = told["UnixGroupIDs"].value if "UnixGroupIDs" in told else None
-        caller = await self._judge(sender, uid, groups)
+        pid = told["ProcessID"].value if "ProcessID" in told else 0
+        caller = replace(await self._judge(sender, uid, groups), pid=pid, groups=frozenset(groups or ()))
         self._known[sender] = caller
         while len(self._known) > REMEMBERED:
             self.forget(next(iter(self._known)))

@@ -11,7 +11,7 @@ from typing import Any
 from dbus_next import Variant
 
 from mpathd.model.agent import SessionWish
-from mpathd.model.errors import AlreadyExists, InvalidArguments, NotFound, PermissionDenied
+from mpathd.model.errors import AlreadyExists, NotFound
 from mpathd.model.session import Client, Origin, SessionSettings
 from mpathd.model.sessionsettings import CLIENT_SETTINGS, SessionSetting
 from mpathd.model.statistics import Statistics
@@ -20,11 +20,24 @@ from mpathd.model.words import Family
 
 from .errors import listing, quoted
 from .notices import RELEASE, UPDATE
+from .sessioncalls import (
+    activate,
+    asked,
+    change,
+    configure,
+    destroy,
+    end,
+    enter,
+    entrant,
+    name_of,
+    owner,
+    set_setting,
+    stats,
+)
 from .standard import CHANGED, PROPERTIES, values
 from .table import (
     Arg,
     Call,
-    Caller,
     Emission,
     Interface,
     Listener,
@@ -33,7 +46,6 @@ from .table import (
     Property,
     Signal,
     Tree,
-    authorise,
     trusted,
 )
 from .values import addresses, statistics
@@ -42,8 +54,6 @@ FACE = "net.mpathd"
 SESSIONS = "/net/mpathd/session"
 
 UNFIT = re.compile("[^A-Za-z0-9_]")
-KINDS = {"as": "a list of strings", "s": "a string", "u": "a number from 0 up", "b": "a boolean"}
-BY_PROPERTY = {row.property: row for row in CLIENT_SETTINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,51 +152,6 @@ def _listener(settings: SessionSettings) -> Listener | None:
     return Listener(settings.owner, client.notifier, NOTIFICATION.name, TOLD)
 
 
-def owner(caller: Caller, thing: Object) -> bool:
-    """The right to change a session: its owner's, besides the usual one.
-
-    Args:
-        caller: who asks.
-        thing: the session.
-
-    Raises:
-        PermissionDenied: the caller has it not.
-    """
-    settings = thing.subject.session.settings
-    if caller.trusted or (settings.origin is Origin.DBUS and settings.owner == caller.sender):
-        return True
-    text, hint = caller.refusal
-    raise PermissionDenied(f"session '{settings.name}' is not the caller's, and {text}", hint)
-
-
-def _setting(name: str) -> SessionSetting:
-    row = BY_PROPERTY.get(name)
-    if row is None:
-        msg = f"no session setting called {quoted(name)}"
-        raise InvalidArguments(msg, f"settings: {', '.join(BY_PROPERTY)}")
-    return row
-
-
-def asked(given: Mapping[str, Any]) -> dict[str, object]:
-    """Check names and types of settings, all or nothing; what they may hold is the agent's to say.
-
-    Args:
-        given: D-Bus name to variant.
-
-    Raises:
-        InvalidArguments: no such setting, or a value of another type.
-    """
-    found: dict[str, object] = {}
-    for name, variant in given.items():
-        row = _setting(name)
-        if variant.signature != row.signature:
-            kind = f"{KINDS[row.signature]} ({row.signature})"
-            msg = f"{name} is {kind}, given was type {variant.signature}: {quoted(variant.value)}"
-            raise InvalidArguments(msg, f"send a variant of type {row.signature}")
-        found[row.field] = variant.value
-    return found
-
-
 async def _create(call: Call) -> list[Any]:
     settings, notifier = call.args
     wanted = asked(settings)
@@ -228,56 +193,16 @@ async def _destroy_at(call: Call) -> list[Any]:
     thing = known.get(call.args[0])
     if thing is None:
         raise NotFound(f"no session at {quoted(call.args[0])}", listing("sessions", known))
-    await _end(call, thing)
+    await end(call, thing)
     return []
-
-
-async def _destroy(call: Call) -> list[Any]:
-    await _end(call, call.object)
-    return []
-
-
-async def _end(call: Call, thing: Object) -> None:
-    await authorise(call, owner, thing)
-    if thing.listener is not None and thing.listener.owner == (await call.caller()).sender:
-        call.visit.hold(thing.path)  # it knows that the session ends
-    await call.agent.destroy_session(_name(thing))
-
-
-async def _change(call: Call) -> list[Any]:
-    name, variant = call.args
-    await call.agent.change_session(_name(call.object), asked({name: variant}))
-    return []
-
-
-async def _configure(call: Call) -> list[Any]:
-    await call.agent.change_session(_name(call.object), asked(call.args[0]))
-    return []
-
-
-async def _activate(call: Call, *, active: bool) -> list[Any]:
-    await call.agent.connect_session(_name(call.object), active=active)
-    return []
-
-
-async def _set(row: SessionSetting, call: Call, value: Any) -> None:
-    await call.agent.change_session(_name(call.object), {row.field: value})
-
-
-async def _stats(call: Call) -> list[Any]:
-    return [statistics(call.agent.statistics(_name(call.object), now=True))]
-
-
-def _name(thing: Object) -> str:
-    return str(thing.subject.session.name)
 
 
 def _property(row: SessionSetting) -> Property:
     if row.field == "services":  # what is in force; what was asked for may be "choose yourself"
         return Property(
-            row.property, row.signature, lambda shown: list(shown.session.routed), partial(_set, row), owner
+            row.property, row.signature, lambda shown: list(shown.session.routed), partial(set_setting, row), owner
         )
-    return Property(row.property, row.signature, lambda shown: shown.asked[row.field], partial(_set, row), owner)
+    return Property(row.property, row.signature, lambda shown: shown.asked[row.field], partial(set_setting, row), owner)
 
 
 def _address(family: Family, shown: SessionShown) -> dict[str, Any]:
@@ -318,12 +243,13 @@ REMOVED = Signal("SessionRemoved", (Arg("session", "o"),))
 SESSION = Interface(
     "net.mpathd.Session",
     methods=(
-        Method("Connect", partial(_activate, active=True), may=owner),
-        Method("Disconnect", partial(_activate, active=False), may=owner),
-        Method("Change", _change, (Arg("name", "s"), Arg("value", "v")), may=owner),
-        Method("Configure", _configure, (Arg("settings", "a{sv}"),), may=owner),
-        Method("Destroy", _destroy),
-        Method("Stats", _stats, gives=(Arg("statistics", "a{sv}"),)),
+        Method("Connect", partial(activate, active=True), may=owner),
+        Method("Disconnect", partial(activate, active=False), may=owner),
+        Method("Change", change, (Arg("name", "s"), Arg("value", "v")), may=owner),
+        Method("Configure", configure, (Arg("settings", "a{sv}"),), may=owner),
+        Method("Destroy", destroy),
+        Method("Enter", enter, gives=(Arg("cgroup", "s"),), may=entrant),
+        Method("Stats", stats, gives=(Arg("statistics", "a{sv}"),)),
     ),
     properties=(
         *(_property(row) for row in CLIENT_SETTINGS),
@@ -365,7 +291,7 @@ def counted(tree: Tree, names: Container[str]) -> Iterator[Emission]:
         names: of sessions whose statistics have changed.
     """
     for path, thing in tree.objects.items():
-        if SESSION in thing.interfaces and _name(thing) in names:
+        if SESSION in thing.interfaces and name_of(thing) in names:
             fresh = {STATISTICS.name: Variant(STATISTICS.signature, STATISTICS.get(thing.subject))}
             yield Emission(path, PROPERTIES.name, CHANGED, [SESSION.name, fresh, []])
 

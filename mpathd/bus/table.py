@@ -24,6 +24,8 @@ class Caller:
         sender: unique name on the bus.
         uid: user number, as the bus knows it.
         user: the user's name, or the number where there is none.
+        pid: its process, 0 where the bus does not know.
+        groups: numbers of the groups that it is in.
         trusted: root, the daemon's own user, or a member of the group that may change settings.
         refusal: whom to tell what, when the caller is not trusted; text and hint.
     """
@@ -33,6 +35,8 @@ class Caller:
     trusted: bool
     refusal: tuple[str, str] = ("", "")
     user: str = ""
+    pid: int = 0
+    groups: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

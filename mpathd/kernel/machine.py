@@ -11,11 +11,13 @@ from itertools import groupby
 from pathlib import Path
 
 from ..model.errors import Refusal
+from ..model.marking import Marking
 from ..model.packet import Connections, Load, Ruleset
-from ..model.routing import Step
+from ..model.routing import Route, Rule, Step, Verb
 from ..model.statistics import Count
 from ..model.world import Link, World
 from . import device, sysctl
+from .bpf import Sockets
 from .nftables import Nftables
 from .nftables.netlink import events
 from .rtnetlink import Hand, Watch
@@ -30,6 +32,7 @@ class Machine:
     def __init__(self) -> None:
         self._rtnetlink = Hand()
         self._nftables = Nftables()
+        self._sockets = Sockets()
         self.watch = Watch(self._rtnetlink.port)
         self.nft_events = events()
 
@@ -49,10 +52,12 @@ class Machine:
         world = self._rtnetlink.look(protocol)
         links = {index: _with_devtype(link) for index, link in world.links.items()}
         packets, digest = self._nftables.look()
+        sockets, homes = self._sockets.look()
         return replace(
             world,
             links=links,
-            have=replace(world.have, packets=packets),
+            have=replace(world.have, packets=packets, sockets=sockets),
+            homes=homes,
             digest=digest,
             rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"),
             arp_ignore_all=sysctl.number("net.ipv4.conf.all.arp_ignore"),
@@ -66,16 +71,23 @@ class Machine:
         """
         done: tuple[Step, ...] = ()
         refused: tuple[tuple[Step, Refusal], ...] = ()
-        for packets, group in groupby(steps, key=lambda step: isinstance(step.what, Load | Connections)):
-            if packets:
+        for routing, group in groupby(steps, key=lambda step: isinstance(step.what, Route | Rule)):
+            if not routing:
                 for step in group:
-                    error = self._packets(step)
+                    error = self._sockets_of(step) if isinstance(step.what, Marking) else self._packets(step)
                     done += () if error else (step,)
                     refused += ((step, error),) if error else ()
             else:
                 report = self._rtnetlink.apply(tuple(group))
                 done, refused = done + report.done, refused + report.refused
         return done, refused
+
+    def _sockets_of(self, step: Step) -> Refusal | None:
+        assert isinstance(step.what, Marking)
+        if step.verb is Verb.DELETE:
+            self._sockets.detach(step.what)
+            return None
+        return self._sockets.attach(step.what)
 
     def _packets(self, step: Step) -> Refusal | None:
         if isinstance(step.what, Connections):
@@ -85,6 +97,30 @@ class Machine:
         assert isinstance(step.what, Load)
         error = self._nftables.apply(step.what, step.what.text)
         return Refusal(str(step), errno.EINVAL, error) if error else None
+
+    def make_home(self, group: str) -> None:
+        """Make a session's control group.
+
+        Args:
+            group: its path.
+
+        Raises:
+            OSError: there is no cgroup v2, or we may not.
+        """
+        self._sockets.make(group)
+
+    def enter(self, group: str, pid: int, user: int) -> str:
+        """Move a process into a control group and give its path, as people know it.
+
+        Args:
+            group: of a session.
+            pid: the process.
+            user: whose it must be.
+
+        Raises:
+            OSError: it is not there, or another user's.
+        """
+        return self._sockets.enter(group, pid, user)
 
     def nft_moved(self) -> bool:
         """Take events of nftables, and tell whether somebody else than us made them."""

@@ -173,6 +173,20 @@ class Agent(Protocol):
             NotSupported: a session of a policy file lives as long as its file.
         """
 
+    async def enter_session(self, name: str, pid: int, user: int) -> str:
+        """Move a process into a session's control group, and give its path.
+
+        Args:
+            name: the session.
+            pid: the process.
+            user: whose it is.
+
+        Raises:
+            NotFound: no such session, or process.
+            NotSupported: this machine cannot do it.
+            NotApplied: the kernel refuses; the process was not moved.
+        """
+
     def end_sessions(self, gone: Callable[[str, str], bool]) -> None:
         """End the D-Bus sessions of bus connections that are gone.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from .marking import Marking
 from .numbers import MAIN, METRIC6
 from .packet import Connections, Load, Ruleset
 from .selector import NAMES, Ports
@@ -305,11 +306,13 @@ class KernelState:
         routes: routes of our protocol, in any table.
         rules: rules of our protocol.
         packets: our nft table; None where what it holds is not known.
+        sockets: control groups whose sockets are marked.
     """
 
     routes: frozenset[Route] = frozenset()
     rules: frozenset[Rule] = frozenset()
     packets: Ruleset | None = Ruleset()
+    sockets: frozenset[Marking] = frozenset()
 
 
 class Verb(Enum):
@@ -331,10 +334,12 @@ class Step:
     """
 
     verb: Verb
-    what: Route | Rule | Load | Connections
+    what: Route | Rule | Load | Connections | Marking
 
     def __str__(self) -> str:
         if isinstance(self.what, Load | Connections):
             return str(self.what)
+        if isinstance(self.what, Marking):
+            return f"{self.what}, no more" if self.verb is Verb.DELETE else str(self.what)
         kind = "route" if isinstance(self.what, Route) else "rule"
         return f"ip {self.what.family.option} {kind} {self.verb.value} {self.what.words()}"

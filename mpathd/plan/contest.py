@@ -27,7 +27,7 @@ def undone(step: Step, wanted: KernelState) -> bool:
         return wanted.packets == step.what.want
     if isinstance(step.what, Connections):
         return False  # each one is new; forgetting repeats nothing
-    there = step.what in wanted.routes or step.what in wanted.rules
+    there = step.what in wanted.routes or step.what in wanted.rules or step.what in wanted.sockets
     return not there if step.verb is Verb.DELETE else there
 
 

@@ -21,6 +21,7 @@ from .membership import Member, members
 from .naming import mac_text, technology
 from .packets import ruleset
 from .sessions import Choice, choose
+from .sockets import markings
 from .tables import Borrowing, Main, borrowing, routes, sort_main
 
 TECHNOLOGIES = tuple(Technology)  # in order of preference
@@ -189,10 +190,15 @@ def desire(world: World, policy: Policy) -> Desired:
     choices = tuple(choose(session, found, routed) for session in policy.sessions)
     for choice in choices:
         rules.update(marks.rules(choice, numbers))
+    sockets = frozenset(markings(choices, world.homes, numbers))
     rules.update(early.rules(choices, numbers, policy.early_rules))
+    if sockets:
+        rules.update(early.exceptions(numbers))
     wanted.update(marks.tables(choices, main, numbers))
     packets = ruleset(choices, found, numbers)
     services = tuple(_service(member, verdicts[member.id]) for member in found)
     sessions = tuple(_session(choice, numbers) for choice in choices)
     troubles: tuple[Finding, ...] = findings(Scene(world, policy, found, services, sessions))
-    return Desired(KernelState(frozenset(wanted), frozenset(rules), packets), View(services, sessions, troubles))
+    return Desired(
+        KernelState(frozenset(wanted), frozenset(rules), packets, sockets), View(services, sessions, troubles)
+    )

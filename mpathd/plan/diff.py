@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
+from ..model.marking import Marking
 from ..model.numbers import Numbers
 from ..model.packet import Connections, Load, Ruleset
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
@@ -25,9 +26,10 @@ class Phase(IntEnum):
     ROUTE_ADD = 0
     RULE_ADD = 1
     PACKETS = 2
-    RULE_DELETE = 3
-    ROUTE_DELETE = 4
-    CONNECTIONS = 5
+    SOCKETS = 3
+    RULE_DELETE = 4
+    ROUTE_DELETE = 5
+    CONNECTIONS = 6
 
 
 def phase(step: Step) -> Phase:
@@ -44,13 +46,15 @@ def phase(step: Step) -> Phase:
             return Phase.RULE_DELETE if gone else Phase.RULE_ADD
         case Load():
             return Phase.PACKETS
+        case Marking():
+            return Phase.SOCKETS
         case Connections():
             return Phase.CONNECTIONS
 
 
 def _order(step: Step) -> tuple[object, ...]:
     what, due = step.what, phase(step)
-    if isinstance(what, Load | Connections):
+    if isinstance(what, Load | Connections | Marking):
         return (due, str(what))
     if isinstance(what, Route):
         # The kernel takes a gateway only when a route on the link leads to it; and gives no way back, so the
@@ -92,6 +96,11 @@ def diff(
         steps.extend(Step(Verb.DELETE, rule) for rule in have.rules - want.rules)
     if want.packets is not None and want.packets != have.packets:
         steps.append(Step(Verb.REPLACE, load(want.packets, have.packets)))
+    if want.sockets != have.sockets:
+        marked, kept = {m.group for m in have.sockets}, {m.group for m in want.sockets}
+        for marking in want.sockets - have.sockets:
+            steps.append(Step(Verb.REPLACE if marking.group in marked else Verb.ADD, marking))
+        steps.extend(Step(Verb.DELETE, marking) for marking in have.sockets if marking.group not in kept)
     return tuple(sorted(steps, key=_order))
 
 

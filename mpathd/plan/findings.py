@@ -217,14 +217,6 @@ def _marks(scene: Scene) -> Iterator[Finding]:
         yield Finding("mark-shared", Severity.LOW, text, "give mpathd other bits: mark_mask and mark_base in [numbers]")
 
 
-def _unserved(scene: Scene) -> Iterator[Finding]:
-    """What a session asks for and the packet engine cannot give."""
-    for session in scene.sessions:
-        if session.settings.cgroup:
-            text = f"session {session.name} names control group {session.settings.cgroup}, which is not matched yet"
-            yield Finding("cgroup-unmatched", Severity.HIGH, text, "name users, groups or flow selectors instead")
-
-
 def _unbound(scene: Scene) -> Iterator[Finding]:
     """Sessions that law 3 holds for only in part: neither a rule nor a control group catches some of their sockets."""
     limit = scene.policy.early_rules
@@ -250,7 +242,6 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _dead_end,
     _walled,
     _marks,
-    _unserved,
     _unbound,
 )
 

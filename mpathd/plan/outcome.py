@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..model.errors import Refusal
+from ..model.marking import Marking
 from ..model.packet import TABLE, Connections, Load
 from ..model.routing import KernelState, Route, Rule, Step
 from ..model.view import Service
@@ -27,6 +28,7 @@ def confirmed(want: KernelState, missing: Iterable[Step]) -> KernelState:
         frozenset(r for r in want.routes if r not in lacking),
         frozenset(r for r in want.rules if r not in lacking),
         None if any(isinstance(what, Load) for what in lacking) else want.packets,
+        frozenset(m for m in want.sockets if m not in lacking),
     )
 
 
@@ -45,6 +47,8 @@ def cure(step: Step) -> str:
             return f"see: nft list table {TABLE}"
         case Connections():
             return "see: conntrack -L"
+        case Marking(group=group):
+            return f"make the control group, or see what else is attached: bpftool cgroup show CGROUP2{group}"
 
 
 def in_force(service: Service, refused: Refused) -> Service:

@@ -63,6 +63,22 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
     return Chain((*rules, "accept"))
 
 
+def _bound(choice: Choice, numbers: Numbers) -> Chain:
+    """Packets that have the mark before nft sees them: the socket knew its way, so a wrong source was asked for."""
+    rules = []
+    count = f'counter name "{counter("d", choice.session.born)}"'
+    for family in Family:
+        if choice.falls_back(family):
+            continue
+        own = [a.address for member in choice.serves(family) for a in member.addresses(family)]
+        word = WORDS[family]
+        which = f"oifname @uplinks {word} saddr" + (f" != {_braces(own)}" if own else f" {family.any}")
+        rules += [f"{which} meta l4proto tcp {count} reject with tcp reset", f"{which} {count} reject"]
+    keep = 0xFFFFFFFF & ~numbers.mark_mask
+    rules.append(f"ct direction original ct mark set ct mark & {keep:#x} | {numbers.mark(choice.session.number):#x}")
+    return Chain((*rules, "accept"))
+
+
 def _translation(choice: Choice) -> Chain:
     """Packets that leave by a link with a source that is not its own get one (law 3)."""
     rules = []
@@ -113,12 +129,14 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
     tables["uplinks"] = Table(
         "set", "type ifname", {_quoted(member.link.name): "" for member in found if member.way_out}
     )
-    chains = {"never": Chain(NEVER)}
-    kept, nats, guards, arrivals = {}, {}, {}, {}
+    chains = {"never": Chain(NEVER[:-1])}
+    bound, kept, nats, guards, arrivals = {}, {}, {}, {}, {}
     for choice in marking:
         number = choice.session.number
         mark = f"{numbers.mark(number):#x}"
         chains[f"s_{number}"] = _session(choice, numbers)
+        chains[f"b_{number}"] = _bound(choice, numbers)
+        bound[mark] = f"goto b_{number}"
         chains[f"g_{number}"] = _guard(choice)
         chains[f"c_{number}"] = Chain((f"counter name iifname map @in_{number}",))
         tables[f"out_{number}"], tables[f"in_{number}"] = _counted(choice, "o"), _counted(choice, "i")
@@ -137,11 +155,19 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
                     for address in member.addresses(family)
                 },
             )
-    for name, elements in (("kept", kept), ("nats", nats), ("guards", guards), ("arrivals", arrivals)):
+    for name, elements in (
+        ("bound", bound),
+        ("kept", kept),
+        ("nats", nats),
+        ("guards", guards),
+        ("arrivals", arrivals),
+    ):
         tables[name] = Table("map", "type mark : verdict", elements)
     chains["output"] = Chain(
         (
             "jump never",
+            f"meta mark & {mask} vmap @bound",
+            NEVER[-1],
             f"ct mark & {mask} vmap @kept",
             *(f"{look.expression} vmap @{look.name}" for look in looks),
             *(f"goto s_{number}" for number in everything[:1]),
@@ -152,7 +178,8 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
         (f"meta mark & {mask} vmap @nats",), "type nat hook postrouting priority srcnat; policy accept;"
     )
     chains["guard"] = Chain(
-        (f"meta mark & {mask} vmap @guards",), "type filter hook postrouting priority 150; policy accept;"
+        (f"meta mark & {mask} == 0 accept", "jump never", f"meta mark & {mask} vmap @guards"),
+        "type filter hook postrouting priority 150; policy accept;",
     )
     chains["arrive"] = Chain(
         (f"ct mark & {mask} vmap @arrivals",), "type filter hook prerouting priority mangle; policy accept;"

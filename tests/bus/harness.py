@@ -283,6 +283,11 @@ class FakeAgent:
                 defaults=serves,
             )
 
+    async def enter_session(self, name: str, pid: int, user: int) -> str:
+        """Say that a process is in a group."""
+        self.asked.append((name, "enter", (pid, user)))
+        return f"/sys/fs/cgroup/mpathd/{name}"
+
     def statistics(self, name: str, *, now: bool = False) -> Statistics:
         """Give what somebody has put into `counts`."""
         return self.counts.get(name, Statistics())

@@ -18,6 +18,7 @@ from mpathd.bus import native
 from mpathd.bus.sessions import NOTIFICATION, SESSION, TOLD
 from mpathd.bus.table import Arg, Interface
 from mpathd.model import errors
+from mpathd.model.statistics import ServiceCount, Statistics
 
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 FACES = {
@@ -105,11 +106,14 @@ def test_every_key_of_a_session(scene: Scene) -> None:
         async with Client(scene.address) as client:
             path = await client.call(MANAGER, "net.mpathd.Manager", "CreateSession", "a{sv}o", {}, "/a")
             properties = "org.freedesktop.DBus.Properties"
+            scene.agent.counts = dict.fromkeys(scene.agent.wished, carried)
             return await client.call(path, properties, "GetAll", "s", SESSION.name)
 
+    carried = Statistics((ServiceCount(CABLE.id, CABLE.interface, (1, 60), (2, 120)),))
     scene.do(scene.agent.show(CABLE, SECOND))
     session = asyncio.run(play())
     found = keys(session["IPv4"].value) + keys(session["IPv6"].value)
+    found += keys(session["Statistics"].value) + keys(session["Statistics"].value["Services"].value[0])
     assert Counter(KEY.findall((DOCS / "session.rst").read_text())) == Counter(found)
     told = KEY.findall((DOCS / "notification.rst").read_text())
     assert Counter(told) == Counter((row.name, row.signature) for row in TOLD)
