@@ -128,7 +128,7 @@ class Talks:
 @pytest.mark.parametrize("loss", LOSS)
 @pytest.mark.parametrize("whose", WHOSE)
 def test_from_loss_to_return_nothing_by_another_link(case: Case, whose: str, loss: str) -> None:
-    """Through a restart that keeps, a kill, and a change of the file; TCP and UDP, old sockets and new, bound and not."""
+    """Through a restart that keeps, a kill, and a change of the file; old sockets and new, bound and not."""
     case.session("only", allowed_interface="vethc2", **WHOSE[whose])
     case.reset()
     sources = [address for family in FAMILIES for address in OF[family]]
