@@ -8,8 +8,9 @@ from contextlib import suppress
 
 NETLINK_NETFILTER = 12
 HEADER = struct.Struct("=IHHII")
-F_REQUEST, F_ACK = 1, 4
-NLMSG_ERROR = 2
+F_REQUEST, F_ACK, F_DUMP, F_DUMP_INTR = 1, 4, 0x300, 0x10
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+TRIES = 8  # dumps that somebody else's change may spoil, until one is taken as it is
 NFT_SUBSYS, GETTABLE, GETGEN = 10 << 8, 1, 16
 NFPROTO_INET = 1
 GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES
@@ -47,6 +48,38 @@ class Netfilter:
             if what == NLMSG_ERROR:
                 return -struct.unpack_from("=i", data, 16)[0], b""
             return 0, data[20:length]
+
+    def dump(self, kind: int, body: bytes, family: int = NFPROTO_INET) -> list[bytes]:
+        """Ask for all objects of a kind and give their attributes; none if the kernel refuses.
+
+        Args:
+            kind: subsystem and message.
+            body: attributes.
+            family: of nfgenmsg.
+        """
+        out: list[bytes] = []
+        for _ in range(TRIES):
+            out, whole = self._dumped(kind, body, family)
+            if whole:
+                break
+        return out
+
+    def _dumped(self, kind: int, body: bytes, family: int) -> tuple[list[bytes], bool]:
+        payload = bytes((family, 0, 0, 0)) + body
+        self._sequence += 1
+        self._sock.send(HEADER.pack(16 + len(payload), kind, F_REQUEST | F_DUMP, self._sequence, 0) + payload)
+        out: list[bytes] = []
+        whole = True
+        while True:
+            data, offset = self._sock.recv(65536), 0
+            while offset + HEADER.size <= len(data):
+                length, what, flags, sequence, _ = HEADER.unpack_from(data, offset)
+                if sequence == self._sequence:
+                    whole = whole and not flags & F_DUMP_INTR
+                    if what in {NLMSG_DONE, NLMSG_ERROR}:
+                        return out, whole
+                    out.append(data[offset + 20 : offset + length])
+                offset += (length + 3) & ~3
 
     def generation(self) -> int:
         """Give the number that every change of any ruleset in this namespace counts up."""
