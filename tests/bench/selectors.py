@@ -1,4 +1,4 @@
-"""What a packet costs with one selector and with 10,000, beside the linear rules that ConnMan makes of the same ones."""
+"""What a packet costs with one selector and with 10,000, beside the linear rules that ConnMan makes of them."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ def connman(stack: ExitStack, way: Way, turn: int) -> None:
     unpack = unpacked("iptables", PACKAGES)
     binary = program(unpack, "usr/sbin/xtables-legacy-multi")
     lab = raised(stack, way, turn)
-    extensions = next((path for place in libraries(unpack).split(":") if (path := Path(place) / "xtables").is_dir()))
-    env = {**environment(unpack), "XTABLES_LIBDIR": str(extensions), "XTABLES_LOCKFILE": f"/run/{lab.ns('client')}.lock"}
-    stack.callback(Path(env["XTABLES_LOCKFILE"]).unlink, missing_ok=True)
+    extensions = next(path for place in libraries(unpack).split(":") if (path := Path(place) / "xtables").is_dir())
+    lock = Path(stack.enter_context(TemporaryDirectory())) / "lock"
+    env = {**environment(unpack), "XTABLES_LIBDIR": str(extensions), "XTABLES_LOCKFILE": str(lock)}
     lab.exec("client", [str(binary), "iptables-restore"], env=env, input=rules(KINDS[way.kind](way.count)))
     found = lab.exec("client", [str(binary), "iptables-save", "-t", "mangle"], env=env).stdout.count("-j MARK")
     if found != way.count:
