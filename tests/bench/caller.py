@@ -26,6 +26,7 @@ class Caller:
 
     Attributes:
         told: when an Update came, in nanoseconds of the monotonic clock, and what it said.
+        sent: when the last call was sent, likewise.
     """
 
     def __init__(self, address: str, name: str) -> None:
@@ -34,6 +35,7 @@ class Caller:
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"caller of {name}", daemon=True)
         self._bus: MessageBus | None = None
         self.told: list[tuple[int, dict[str, Any]]] = []
+        self.sent = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -87,7 +89,7 @@ class Caller:
 
     async def _timed(self, message: Message) -> tuple[Message, float]:
         assert self._bus is not None
-        start = time.perf_counter()
+        self.sent = start = time.monotonic_ns()
         reply = await self._bus.call(message)
         assert reply is not None
-        return reply, (time.perf_counter() - start) * 1000
+        return reply, (time.monotonic_ns() - start) / 1e6
