@@ -39,7 +39,7 @@ class Runtime:
         fresh = self._path.with_suffix(".json.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"numbers": dict(numbers)}, indent=1, sort_keys=True) + "\n")
+            fresh.write_text(json.dumps({"numbers": dict(numbers)}) + "\n")
             fresh.replace(self._path)
         except OSError:
             return  # numbers are then given anew at the next start; nothing in the kernel is lost by it

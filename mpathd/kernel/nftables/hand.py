@@ -92,13 +92,16 @@ class Nftables:
         old = self._listing.seal if self._listing is not None else ""
         goes = f"delete set {TABLE} {old}\n" if old and not text.startswith("add table") else ""
         _, error = library.run(text + goes)
-        self._listing = listing(self._netfilter, NAME)
-        if not error and self._listing is not None and not load.want.empty:
-            library.run(f"add set {TABLE} {self._listing.wanted_seal} {{ type mark; }}")
         # The generation before the listing: what others change in between is then news, not a part of what we know.
-        generation, self._listing = self._netfilter.generation(), listing(self._netfilter, NAME)
-        there = self._listing is not None and self._listing.intact
-        ours = not error and (self._listing is None if load.want.empty else there)
+        generation, found = self._netfilter.generation(), listing(self._netfilter, NAME)
+        if not error and found is not None and not load.want.empty:
+            library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
+            sealed = self._netfilter.generation()
+            # Nobody came in between: the seal is all that is new. Otherwise it has to be looked at again.
+            found = found.sealed if sealed == generation + 1 else listing(self._netfilter, NAME)
+            generation = sealed
+        self._listing = found
+        ours = not error and (found is None if load.want.empty else found is not None and found.intact)
         self._unread = False
         self._generation = generation if ours else -2
         self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
