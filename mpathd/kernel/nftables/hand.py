@@ -27,11 +27,12 @@ class Nftables:
         self._generation = -2
         self._known: Ruleset | None = None  # what we wrote last, while nobody has changed it since
         self._listing: Listing | None = None
-        self._unread = True
+        self._unread, self._unsealed = True, False
         self._digest = ""
 
     def close(self) -> None:
         """Give socket and context back."""
+        self._seal()
         self._netfilter.close()
         if self._library is not None:
             self._library.close()
@@ -49,17 +50,18 @@ class Nftables:
         current = self._netfilter.generation()
         if current != self._generation:
             found = listing(self._netfilter, NAME)
-            if found != self._listing or self._unread:
+            if self._unread or self._unsealed or found != self._listing:
                 # At the first look the table may be our predecessor's, whole as it left it; later, others changed it.
                 intact = self._unread and found is not None and found.intact
                 self._known, self._listing = (None if found else Ruleset()), found
                 self._digest = _digest(found) if intact else "?" if found else ""
-                self._unread = False
+                self._unread = self._unsealed = False
             self._generation = current
         return self._known, self._digest
 
     def moved(self) -> bool:
-        """Tell whether somebody else has changed a ruleset since the last look."""
+        """Tell whether somebody else has changed a ruleset since the last look; what we wrote is sealed if not."""
+        self._seal()
         return self._netfilter.generation() != self._generation
 
     def forget(self, mark: int, mask: int) -> int:
@@ -91,21 +93,32 @@ class Nftables:
             return self.missing
         old = self._listing.seal if self._listing is not None else ""
         goes = f"delete set {TABLE} {old}\n" if old and not text.startswith("add table") else ""
+        before = self._netfilter.generation()
         _, error = library.run(text + goes)
-        # The generation before the listing: what others change in between is then news, not a part of what we know.
-        generation, found = self._netfilter.generation(), listing(self._netfilter, NAME)
-        if not error and found is not None and not load.want.empty:
-            library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
-            sealed = self._netfilter.generation()
-            # Nobody came in between: the seal is all that is new. Otherwise it has to be looked at again.
-            found = found.sealed if sealed == generation + 1 else listing(self._netfilter, NAME)
-            generation = sealed
-        self._listing = found
-        ours = not error and (found is None if load.want.empty else found is not None and found.intact)
-        self._unread = False
-        self._generation = generation if ours else -2
+        after = self._netfilter.generation()
+        # Each transaction counts one: if somebody else's came in between, nobody knows what the table holds now.
+        ours = not error and after == before + 1
+        self._unread, self._unsealed = False, ours and not load.want.empty
+        self._listing = None if ours else listing(self._netfilter, NAME)
+        self._generation = after if ours else -2
         self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
         return error.strip()
+
+    def _seal(self) -> None:
+        """Write down in the table what it looks like: later, since nobody has to wait for it.
+
+        Without a seal (we were killed just now) the next mpathd writes the table anew, which is no harm.
+        """
+        if self._library is None or not self._unsealed or self._netfilter.generation() != self._generation:
+            return
+        self._unsealed = False
+        found = listing(self._netfilter, NAME)
+        if found is not None:
+            self._library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
+        if found is not None and self._netfilter.generation() == self._generation + 1:
+            self._generation, self._listing = self._generation + 1, found.sealed
+        else:
+            self._generation, self._known, self._digest = -2, None, "?"
 
 
 def _digest(found: Listing | None) -> str:
