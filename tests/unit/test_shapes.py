@@ -22,6 +22,7 @@ from mpathd.model.packet import Chain, Ruleset, Table
 from mpathd.model.selector import WITH_PORTS, FlowSelector
 from mpathd.model.session import Origin, Session, SessionSettings
 from mpathd.model.words import Prefix
+from mpathd.plan import nft
 from mpathd.plan.nft import changes, whole
 from mpathd.plan.packets import ruleset
 from mpathd.plan.sessions import Choice
@@ -282,15 +283,19 @@ WIDE = FlowSelector(None, Prefix("fd00::/16"), 6, (2, 2), (1, 1))
 NARROW = FlowSelector(None, Prefix("fd00::1/128"), 6, (1, 1), (2, 3))
 
 
+@pytest.mark.parametrize("costly", [nft.COSTLY, 0])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(old=SESSIONS, fresh=SESSIONS, extras=st.tuples(st.integers(0, 3), st.integers(0, 3)))
 @example(old=[([WIDE], [], 1)], fresh=[([WIDE, NARROW], [], 1)], extras=(0, 0))
+@example(old=[([WIDE, NARROW], [], 1)], fresh=[([NARROW], [], 1)], extras=(0, 0))
 def test_changes_lead_to_what_is_written_whole(
     space: str,
     old: list[tuple[list[FlowSelector], list[int], int]],
     fresh: list[tuple[list[FlowSelector], list[int], int]],
     extras: tuple[int, int],
+    costly: int,
 ) -> None:
+    """Also where interval maps that lose elements are made anew."""
     have, want = _ruleset(old, extras[0]), _ruleset(fresh, extras[1])
 
     def listing(*texts: str) -> list[str]:
@@ -303,8 +308,11 @@ def test_changes_lead_to_what_is_written_whole(
             library.close()
         return _blocks(output)
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nft, "COSTLY", costly)
+        text = changes(want, have)
     anew = netns.in_ns(space, lambda: listing(whole(want)))
-    changed = netns.in_ns(space, lambda: listing(whole(have), changes(want, have)))
+    changed = netns.in_ns(space, lambda: listing(whole(have), text))
     assert changed == anew
 
 
