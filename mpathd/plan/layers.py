@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 Box = tuple[tuple[int, int], ...]  # first and last value of each field
 SAMPLE = 256  # boxes by which the best axis is found
+FEW = 16  # boxes that come or go without everything being worked out again
 
 
-def layers(boxes: Sequence[Box]) -> list[int]:
-    """Give each box the first layer that is behind those of all boxes before it that it overlaps.
+class Layers:
+    """The layer of each box: the first that is behind those of all boxes before it that it overlaps.
 
     Args:
-        boxes: all of as many fields, in the order in which they win.
+        boxes: by name, all of as many fields, in the order in which they win.
+        before: what was there before, and is given up with this; a few boxes more or less are then found quickly.
+
+    Attributes:
+        of: the layers by name.
     """
-    index = _Index(_axis(boxes) if boxes else 0)
-    out: list[int] = []
-    for box in boxes:
-        layer = index.behind(box)
-        index.add(box, layer)
-        out.append(layer)
-    return out
+
+    def __init__(self, boxes: Mapping[str, Box], before: Layers | None = None) -> None:
+        self.of: dict[str, int] = {}
+        if before is not None and self._taken_over(before, boxes):
+            return
+        self._index = _Index(_axis(tuple(boxes.values())))
+        for name, box in boxes.items():
+            self.of[name] = max((self.of[other] + 1 for other in self._index.overlapping(box)), default=0)
+            self._index.add(name, box)
+
+    def _taken_over(self, before: Layers, boxes: Mapping[str, Box]) -> bool:
+        """Go on from what was there; False: too much is new, or a box that comes or goes stands before another one."""
+        old = before.of
+        fresh = [name for name in boxes if name not in old]
+        gone = [name for name in old if name not in boxes]
+        if len(fresh) + len(gone) > FEW or not old:
+            return False
+        was, index = list(old), before._index
+        before.of = {}
+        if gone:
+            places = {name: place for place, name in enumerate(was)}
+            for name in gone:
+                box = index.remove(name)
+                if any(places[other] > places[name] for other in index.overlapping(box)):
+                    return False
+            was = [name for name in was if name in boxes]
+        if was != [name for name in boxes if name in old]:
+            return False  # others come first now
+        places = {name: place for place, name in enumerate(boxes)} if fresh else {}
+        came: dict[str, int] = {}
+        for name in fresh:
+            found = set(index.overlapping(boxes[name]))
+            if any(places[other] > places[name] for other in found):
+                return False
+            came[name] = max(((came[other] if other in came else old[other]) + 1 for other in found), default=0)
+            index.add(name, boxes[name])
+        self._index = index
+        self.of = {name: came[name] if name in came else old[name] for name in boxes} if came or gone else old
+        return True
 
 
 def _axis(boxes: Sequence[Box]) -> int:
@@ -33,7 +70,7 @@ def _axis(boxes: Sequence[Box]) -> int:
         highs = sorted(box[place][1] for box in boxes)
         return sum(bisect_right(lows, box[place][1]) - bisect_left(highs, box[place][0]) for box in some)
 
-    return min(range(len(boxes[0])), key=pairs)
+    return min(range(len(boxes[0])), key=pairs, default=0) if boxes else 0
 
 
 class _Index:
@@ -48,29 +85,45 @@ class _Index:
 
     def __init__(self, axis: int) -> None:
         self._axis = axis
-        self._sizes: dict[int, dict[int, list[tuple[Box, int]]]] = {}
+        self._boxes: dict[str, Box] = {}
+        self._sizes: dict[int, dict[int, list[str]]] = {}
 
-    def add(self, box: Box, layer: int) -> None:
-        """Add a box.
-
-        Args:
-            box: the box.
-            layer: its layer.
-        """
+    def _buckets(self, box: Box) -> Iterator[list[str]]:
         low, high = box[self._axis]
         bits = (high - low).bit_length()
         buckets = self._sizes.setdefault(bits, {})
         for place in {low >> bits, high >> bits}:
-            buckets.setdefault(place, []).append((box, layer))
+            yield buckets.setdefault(place, [])
 
-    def behind(self, box: Box) -> int:
-        """Give the first layer behind all boxes that overlap one.
+    def add(self, name: str, box: Box) -> None:
+        """Add a box.
+
+        Args:
+            name: of the box.
+            box: the box.
+        """
+        self._boxes[name] = box
+        for bucket in self._buckets(box):
+            bucket.append(name)
+
+    def remove(self, name: str) -> Box:
+        """Take a box out, and give it.
+
+        Args:
+            name: of the box.
+        """
+        box = self._boxes.pop(name)
+        for bucket in self._buckets(box):
+            bucket.remove(name)
+        return box
+
+    def overlapping(self, box: Box) -> Iterator[str]:
+        """Give the boxes that overlap one; some come twice.
 
         Args:
             box: the one.
         """
         low, high = box[self._axis]
-        found = 0
         for bits, buckets in self._sizes.items():
             first, last = low >> bits, high >> bits
             touched = (
@@ -79,10 +132,9 @@ class _Index:
                 else buckets.values()
             )
             for bucket in touched:
-                for other, layer in bucket:
-                    if layer >= found and _overlap(box, other):
-                        found = layer + 1
-        return found
+                for name in bucket:
+                    if _overlap(box, self._boxes[name]):
+                        yield name
 
 
 def _overlap(one: Box, other: Box) -> bool:

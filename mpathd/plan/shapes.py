@@ -19,12 +19,12 @@ from ..model.packet import Table
 from ..model.selector import NAMES, FlowSelector
 from ..model.session import Session
 from ..model.words import Family, Prefix, family_of
-from .layers import Box, layers
+from .layers import Box, Layers
 from .prefixes import span
 
 Shape = tuple[str, ...]  # nft's words for the fields of a key
-Key = tuple[Shape, str, Box]  # with the element's text, and the same as numbers
-EVERYTHING: Key = ((), "", ())
+Key = tuple[Shape, str, Box, int]  # with the element's text, the same as numbers, and how much of the world it is
+EVERYTHING: Key = ((), "", (), 1)
 
 # Fields in the order in which they stand in keys, and how the names of maps call them.
 FIELDS = {
@@ -69,7 +69,7 @@ class Share:
 
 
 def _word(name: str, value: int) -> Key:
-    return (name,), str(value), ((value, value),)
+    return (name,), str(value), ((value, value),), 1
 
 
 @lru_cache(maxsize=65536)
@@ -77,23 +77,25 @@ def _address(word: str, prefix: Prefix) -> Key:
     low, high, bits = span(prefix)
     family = family_of(prefix)
     text = prefix.partition("/")[0] if bits == family.bits else str(prefix)
-    return (f"{'ip' if family is Family.INET else 'ip6'} {word}",), text, ((low, high),)
+    return (f"{'ip' if family is Family.INET else 'ip6'} {word}",), text, ((low, high),), high - low + 1
 
 
 @lru_cache(maxsize=4096)
 def _protocol(number: int) -> Key:
     name = NAMES.get(number, str(number))
     # nft 1.0.6 knows icmpv6 by its other name, and reads any number.
-    return ("meta l4proto",), str(number) if name == "icmpv6" else name, ((number, number),)
+    return ("meta l4proto",), str(number) if name == "icmpv6" else name, ((number, number),), 1
 
 
 def _join(parts: Sequence[Key]) -> Key:
     shape: Shape = ()
     box: Box = ()
-    for words, _, ranges in parts:
+    size = 1
+    for words, _, ranges, width in parts:
         shape += words
         box += ranges
-    return shape, " . ".join([text for _, text, _ in parts]), box
+        size *= width
+    return shape, " . ".join([text for _, text, _, _ in parts]), box, size
 
 
 @lru_cache(maxsize=65536)
@@ -108,7 +110,7 @@ def _flow(flow: FlowSelector) -> Key:
     for word, ports in (("th sport", flow.sport), ("th dport", flow.dport)):
         if ports is not None:
             low, high = ports
-            parts.append(((word,), str(low) if low == high else f"{low}-{high}", (ports,)))
+            parts.append(((word,), str(low) if low == high else f"{low}-{high}", (ports,), high - low + 1))
     return _join(parts) if parts else EVERYTHING
 
 
@@ -128,10 +130,7 @@ def _keys(session: Session) -> Iterator[Key]:
 def _shares(session: Session) -> dict[Shape, Share]:
     exact: dict[Shape, list[str]] = {}
     spread: dict[Shape, list[tuple[int, str, Box]]] = {}
-    for shape, text, box in _keys(session):
-        size = 1
-        for low, high in box:
-            size *= high - low + 1
+    for shape, text, box, size in _keys(session):
         if size == 1:
             exact.setdefault(shape, []).append(text)
         else:
@@ -142,10 +141,24 @@ def _shares(session: Session) -> dict[Shape, Share]:
     }
 
 
-# What was worked out by the last call: by name, what makes a session's keys, and its shares; by shape, who shares in
-# it, in their order, and its maps.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The maps of a shape, and what they were made from.
+
+    Args:
+        shared: verdicts and keys, the better sessions first.
+        maps: what came of it.
+        layers: where the keys with prefixes and ranges stand.
+    """
+
+    shared: tuple[tuple[str, Share], ...]
+    maps: tuple[Lookup, ...]
+    layers: Layers
+
+
+# What was worked out by the last call: by name, what makes a session's keys, and its shares; by shape, its maps.
 _known: dict[str, tuple[object, dict[Shape, Share]]] = {}
-_made: dict[Shape, tuple[tuple[tuple[str, Share], ...], tuple[Lookup, ...]]] = {}
+_made: dict[Shape, Made] = {}
 
 
 def lookups(sessions: Iterable[Session]) -> tuple[tuple[Lookup, ...], tuple[int, ...]]:
@@ -176,39 +189,42 @@ def lookups(sessions: Iterable[Session]) -> tuple[tuple[Lookup, ...], tuple[int,
             shape,
         )
 
-    made: dict[Shape, tuple[tuple[tuple[str, Share], ...], tuple[Lookup, ...]]] = {}
+    made: dict[Shape, Made] = {}
     for shape in sorted(shapes, key=rank):
         shared = tuple((f"goto s_{session.number}", share) for session, share in shapes[shape])
         old = _made.get(shape)
-        made[shape] = old if old is not None and old[0] == shared else (shared, tuple(_maps(shape, shared)))
+        made[shape] = old if old is not None and old.shared == shared else _maps(shape, shared, old)
     _known, _made = known, made
-    out = tuple(look for _, found in made.values() for look in found)
+    out = tuple(look for found in made.values() for look in found.maps)
     return out, tuple(session.number for session, _ in everything)
 
 
-def _maps(shape: Shape, shared: Sequence[tuple[str, Share]]) -> Iterator[Lookup]:
-    """Give the maps of a shape.
+def _maps(shape: Shape, shared: tuple[tuple[str, Share], ...], old: Made | None) -> Made:
+    """Make the maps of a shape.
 
     Args:
         shape: the shape.
         shared: verdicts and keys, the better sessions first.
+        old: what there was.
     """
     expression = " . ".join(shape)
     name, type_ = "_".join(["m", *(FIELDS[word] for word in shape)]), f"typeof {expression} : verdict"
     exact: dict[str, str] = {}
     for verdict, share in reversed(shared):  # the better session has the last word
         exact.update(dict.fromkeys(share.exact, verdict))
-    if exact:
-        yield Lookup(name, expression, Table("map", type_, exact))
-    boxes: dict[Box, tuple[int, str, str]] = {}
+    spread: dict[str, tuple[int, Box, str]] = {}
     for verdict, share in shared:
         for size, text, box in share.spread:
-            boxes.setdefault(box, (size, text, verdict))
-    found = sorted(boxes.items(), key=lambda item: item[1][0])  # stable: among keys of one size the better session's
-    elements: list[dict[str, str]] = []
-    for (_, (_, text, verdict)), layer in zip(found, layers([box for box, _ in found]), strict=True):
-        if layer == len(elements):
-            elements.append({})
-        elements[layer][text] = verdict
-    for layer, content in enumerate(elements, 1):
-        yield Lookup(f"{name}_{layer}", expression, Table("map", type_, content, interval=True))
+            spread.setdefault(text, (size, box, verdict))
+    # Stable: among keys of one size the better session's comes first.
+    order = sorted(spread.items(), key=lambda item: item[1][0]) if len(shared) > 1 else spread.items()
+    layers = Layers({text: box for text, (_, box, _) in order}, old.layers if old is not None else None)
+    elements: list[dict[str, str]] = [{} for _ in range(max(layers.of.values(), default=-1) + 1)]
+    for text, layer in layers.of.items():
+        elements[layer][text] = spread[text][2]
+    maps = [Lookup(name, expression, Table("map", type_, exact))] if exact else []
+    maps += [
+        Lookup(f"{name}_{layer}", expression, Table("map", type_, content, interval=True))
+        for layer, content in enumerate(elements, 1)
+    ]
+    return Made(shared, tuple(maps), layers)

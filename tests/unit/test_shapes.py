@@ -22,7 +22,7 @@ from mpathd.model.packet import Chain, Ruleset, Table
 from mpathd.model.selector import WITH_PORTS, FlowSelector
 from mpathd.model.session import Origin, Session, SessionSettings
 from mpathd.model.words import Prefix
-from mpathd.plan import nft
+from mpathd.plan import nft, shapes
 from mpathd.plan.nft import changes, whole
 from mpathd.plan.packets import ruleset
 from mpathd.plan.sessions import Choice
@@ -222,6 +222,30 @@ def test_the_order_in_which_sessions_come_says_nothing(
     before = lookups(sessions)
     chance.shuffle(sessions)
     assert lookups(sessions) == before
+
+
+@settings(max_examples=400, deadline=None)
+@given(SESSIONS, st.lists(st.tuples(st.integers(0, 4), FLOWS), max_size=4))
+def test_what_was_there_before_says_nothing(
+    drawn: list[tuple[list[FlowSelector], list[int], int]], changed: list[tuple[int, FlowSelector]]
+) -> None:
+    """What a call remembers makes the next one quick, and leads to the same maps."""
+    before, after = (_sessions(d) for d in (drawn, [*_toggled(drawn, changed)]))
+    lookups(before)
+    quick = lookups(after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "_known", {})
+        patch.setattr(shapes, "_made", {})
+        assert lookups(after) == quick
+
+
+def _toggled(
+    drawn: list[tuple[list[FlowSelector], list[int], int]], changed: list[tuple[int, FlowSelector]]
+) -> Iterator[tuple[list[FlowSelector], list[int], int]]:
+    """The same sessions, in which some selectors have come, or gone if they were there."""
+    for place, (flows, users, priority) in enumerate(drawn):
+        fresh = [flow for at, flow in changed if at == place]
+        yield [*(flow for flow in flows if flow not in fresh), *(f for f in fresh if f not in flows)], users, priority
 
 
 def _random_flow(chance: random.Random) -> FlowSelector:
