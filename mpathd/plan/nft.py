@@ -60,12 +60,17 @@ def whole(want: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _differing(one: Table, other: Table | None) -> Mapping[str, str]:
-    """The elements of one that the other does not have, or not with that value."""
-    if other is None or one is other:
-        return {} if one is other else one.elements
-    theirs = other.elements
-    return {key: value for key, value in one.elements.items() if theirs.get(key) != value}
+def _differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The elements that go and those that come; one with another value does both."""
+    if have is want:
+        return {}, {}
+    old, new = have.elements, want.elements
+    comes = {key: value for key, value in new.items() if old.get(key) != value}
+    if len(old) == len(new) - len(
+        comes
+    ):  # all that were there are still there: ten thousand need not be looked at again
+        return {}, comes
+    return {key: value for key, value in old.items() if new.get(key) != value}, comes
 
 
 def _uses(chain: Chain, tables: Iterable[str]) -> bool:
@@ -87,9 +92,12 @@ def changes(want: Ruleset, have: Ruleset) -> str:
              if name in have.tables and have.tables[name].words() != table.words()}  # fmt: skip
     if moved:  # a map of another type under an old name: rules refer to it, so all is made anew
         return whole(want)
-    goes = {name: _differing(table, want.tables.get(name)) for name, table in have.tables.items()}
+    empty = Table("", "")
+    differ = {name: _differences(table, want.tables.get(name, empty)) for name, table in have.tables.items()}
     anew = {
-        name for name, table in have.tables.items() if table.interval and len(goes[name]) * len(table.elements) > COSTLY
+        name
+        for name, table in have.tables.items()
+        if table.interval and len(differ[name][0]) * len(table.elements) > COSTLY
     }
     lines = list(_chain_first(want.chains, fresh))
     lines += [_declare(name, table) for name, table in want.tables.items() if name not in have.tables]
@@ -98,14 +106,15 @@ def changes(want: Ruleset, have: Ruleset) -> str:
         name for name, chain in want.chains.items() if have.chains.get(name) != chain or _uses(have.chains[name], anew)
     ]
     lines += [f"flush chain {TABLE} {name}" for name in (*changed, *gone) if name in have.chains]
-    for name, elements in goes.items():
+    for name, (goes, _) in differ.items():
         if name in anew:
             lines.append(f"delete {have.tables[name].kind} {TABLE} {name}")
             lines += [_declare(name, want.tables[name])] if name in want.tables else []
         else:
-            lines += _elements("delete", name, elements)
+            lines += _elements("delete", name, goes)
     for name, table in want.tables.items():
-        lines += _elements("add", name, _differing(table, None if name in anew else have.tables.get(name)))
+        comes = table.elements if name in anew or name not in differ else differ[name][1]
+        lines += _elements("add", name, comes)
     for name in changed:
         lines += _fill(name, want.chains[name])
     lines += [f"delete chain {TABLE} {name}" for name in gone]

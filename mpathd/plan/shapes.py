@@ -98,7 +98,6 @@ def _join(parts: Sequence[Key]) -> Key:
     return shape, " . ".join([text for _, text, _, _ in parts]), box, size
 
 
-@lru_cache(maxsize=65536)
 def _flow(flow: FlowSelector) -> Key:
     parts: list[Key] = []
     if flow.source is not None:
@@ -114,17 +113,45 @@ def _flow(flow: FlowSelector) -> Key:
     return _join(parts) if parts else EVERYTHING
 
 
+class Flows:
+    """Keys of flow selectors, worked out once; known again by identity, since their hashes take three times as long."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[FlowSelector, Key]] = {}  # holds the selectors, so that no other gets their ids
+
+    def keys(self, flows: Iterable[FlowSelector]) -> Iterator[Key]:
+        """Give the keys of flow selectors, in their order.
+
+        Args:
+            flows: the selectors.
+        """
+        if len(self._known) > KEPT:
+            self._known.clear()
+        known = self._known
+        for flow in flows:
+            found = known.get(id(flow))
+            if found is None:
+                found = known[id(flow)] = (flow, _flow(flow))
+            yield found[1]
+
+
+KEPT = 65536
+_flows = Flows()
+
+
 def _keys(session: Session) -> Iterator[Key]:
     """Give everything that makes traffic a session's (any of them suffices)."""
     settings = session.settings
-    only = [] if settings.only_user is None else [_word("meta skuid", settings.only_user)]
-    for flow in settings.selectors:
-        yield _join([*only, _flow(flow)]) if only else _flow(flow)
-    for user in settings.users:
-        if settings.only_user in {None, user}:
-            yield _word("meta skuid", user)
-    for group in settings.groups:
-        yield _join([*only, _word("meta skgid", group)])
+    if settings.only_user is None:
+        yield from _flows.keys(settings.selectors)
+        yield from (_word("meta skuid", user) for user in settings.users)
+        yield from (_word("meta skgid", group) for group in settings.groups)
+        return
+    only = _word("meta skuid", settings.only_user)
+    yield from (_join([only, flow]) for flow in _flows.keys(settings.selectors))
+    if settings.only_user in settings.users:
+        yield only
+    yield from (_join([only, _word("meta skgid", group)]) for group in settings.groups)
 
 
 def _shares(session: Session) -> dict[Shape, Share]:
@@ -132,7 +159,10 @@ def _shares(session: Session) -> dict[Shape, Share]:
     spread: dict[Shape, list[tuple[int, str, Box]]] = {}
     for shape, text, box, size in _keys(session):
         if size == 1:
-            exact.setdefault(shape, []).append(text)
+            if shape in exact:
+                exact[shape].append(text)
+            else:
+                exact[shape] = [text]
         else:
             spread.setdefault(shape, []).append((size, text, box))
     return {
@@ -212,16 +242,18 @@ def _maps(shape: Shape, shared: tuple[tuple[str, Share], ...], old: Made | None)
     exact: dict[str, str] = {}
     for verdict, share in reversed(shared):  # the better session has the last word
         exact.update(dict.fromkeys(share.exact, verdict))
-    spread: dict[str, tuple[int, Box, str]] = {}
-    for verdict, share in shared:
-        for size, text, box in share.spread:
-            spread.setdefault(text, (size, box, verdict))
-    # Stable: among keys of one size the better session's comes first.
-    order = sorted(spread.items(), key=lambda item: item[1][0]) if len(shared) > 1 else spread.items()
-    layers = Layers({text: box for text, (_, box, _) in order}, old.layers if old is not None else None)
+    spread = [(size, text, box, verdict) for verdict, share in shared for size, text, box in share.spread]
+    if len(shared) > 1:
+        spread.sort(key=itemgetter(0))  # stable: among keys of one size the better session's comes first
+    boxes: dict[str, Box] = {}
+    verdicts: dict[str, str] = {}
+    for _, text, box, verdict in spread:
+        if text not in boxes:
+            boxes[text], verdicts[text] = box, verdict
+    layers = Layers(boxes, old.layers if old is not None else None)
     elements: list[dict[str, str]] = [{} for _ in range(max(layers.of.values(), default=-1) + 1)]
     for text, layer in layers.of.items():
-        elements[layer][text] = spread[text][2]
+        elements[layer][text] = verdicts[text]
     maps = [Lookup(name, expression, Table("map", type_, exact))] if exact else []
     maps += [
         Lookup(f"{name}_{layer}", expression, Table("map", type_, content, interval=True))
