@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 Box = tuple[tuple[int, int], ...]  # first and last value of each field
 SAMPLE = 256  # boxes by which the best axis is found
@@ -51,7 +51,7 @@ class Layers:
         places = {name: place for place, name in enumerate(boxes)} if fresh else {}
         came: dict[str, int] = {}
         for name in fresh:
-            found = set(index.overlapping(boxes[name]))
+            found = index.overlapping(boxes[name])
             if any(places[other] > places[name] for other in found):
                 return False
             came[name] = max(((came[other] if other in came else old[other]) + 1 for other in found), default=0)
@@ -76,8 +76,8 @@ def _axis(boxes: Sequence[Box]) -> int:
 class _Index:
     """Finds the boxes that overlap one without looking at all.
 
-    A box stands in the buckets of its size in one field: of all buckets that are the next power of two wide, it
-    touches one or two. A query looks at those buckets of each size that it touches.
+    Boxes are sorted by where they begin in one field, those of about one width by themselves: what begins much before
+    the one cannot reach it.
 
     Args:
         axis: the field.
@@ -86,14 +86,11 @@ class _Index:
     def __init__(self, axis: int) -> None:
         self._axis = axis
         self._boxes: dict[str, Box] = {}
-        self._sizes: dict[int, dict[int, list[str]]] = {}
+        self._widths: dict[int, tuple[list[int], list[str]]] = {}  # by bits of the width: beginnings, and names
 
-    def _buckets(self, box: Box) -> Iterator[list[str]]:
+    def _alike(self, box: Box) -> tuple[list[int], list[str]]:
         low, high = box[self._axis]
-        bits = (high - low).bit_length()
-        buckets = self._sizes.setdefault(bits, {})
-        for place in {low >> bits, high >> bits}:
-            yield buckets.setdefault(place, [])
+        return self._widths.setdefault((high - low).bit_length(), ([], []))
 
     def add(self, name: str, box: Box) -> None:
         """Add a box.
@@ -103,8 +100,11 @@ class _Index:
             box: the box.
         """
         self._boxes[name] = box
-        for bucket in self._buckets(box):
-            bucket.append(name)
+        lows, names = self._alike(box)
+        low = box[self._axis][0]
+        place = bisect_right(lows, low)
+        lows.insert(place, low)
+        names.insert(place, name)
 
     def remove(self, name: str) -> Box:
         """Take a box out, and give it.
@@ -113,32 +113,25 @@ class _Index:
             name: of the box.
         """
         box = self._boxes.pop(name)
-        for bucket in self._buckets(box):
-            bucket.remove(name)
+        lows, names = self._alike(box)
+        place = names.index(name, bisect_left(lows, box[self._axis][0]))
+        del lows[place], names[place]
         return box
 
-    def overlapping(self, box: Box) -> Iterator[str]:
-        """Give the boxes that overlap one; some come twice.
+    def overlapping(self, box: Box) -> list[str]:
+        """Give the boxes that overlap one.
 
         Args:
             box: the one.
         """
         low, high = box[self._axis]
-        for bits, buckets in self._sizes.items():
-            first, last = low >> bits, high >> bits
-            touched = (
-                [bucket for place in range(first, last + 1) if (bucket := buckets.get(place)) is not None]
-                if last - first < len(buckets)
-                else buckets.values()
-            )
-            for bucket in touched:
-                for name in bucket:
-                    if _overlap(box, self._boxes[name]):
-                        yield name
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    for (low, high), (first, last) in zip(one, other, strict=True):  # noqa: SIM110 - all() takes twice as long
-        if low > last or first > high:
-            return False
-    return True
+        boxes, out = self._boxes, []
+        for bits, (lows, names) in self._widths.items():
+            first, last = bisect_left(lows, low - (1 << bits) + 1), bisect_right(lows, high)
+            for name in names[first:last]:
+                for (start, end), (begin, finish) in zip(box, boxes[name], strict=True):
+                    if start > finish or begin > end:
+                        break
+                else:
+                    out.append(name)
+        return out

@@ -66,9 +66,7 @@ def _differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[s
         return {}, {}
     old, new = have.elements, want.elements
     comes = {key: value for key, value in new.items() if old.get(key) != value}
-    if len(old) == len(new) - len(
-        comes
-    ):  # all that were there are still there: ten thousand need not be looked at again
+    if len(old) == len(new) - len(comes):  # all that were there still are: no need to look at all again
         return {}, comes
     return {key: value for key, value in old.items() if new.get(key) != value}, comes
 
