@@ -13,7 +13,7 @@ from ..model.words import Prefix, family_of
 
 EXAMPLE = "example: *-*-udp-7777-8888, or 10.0.1.0/24-*-tcp-*-443, or *-*-tcp-*-8000:8999"
 FIELDS = ("source", "destination", "protocol", "source port", "destination port")
-PORT_LAST = 65535
+PROTOCOL_LAST, PORT_LAST, DIGITS = 255, 65535, 20
 
 
 def _wrong(text: str, what: str) -> InvalidArguments:
@@ -109,8 +109,8 @@ def _protocol(text: str, field: str) -> int | None:
         return None
     if field in PROTOCOLS:
         return PROTOCOLS[field]
-    if field.isascii() and field.isdigit() and int(field) <= 255:
-        return int(field)
+    if (number := _number(field)) is not None and number <= PROTOCOL_LAST:
+        return number
     raise _wrong(text, f"the protocol '{field}' is not known, expected *, {', '.join(PROTOCOLS)} or a number 0-255")
 
 
@@ -118,9 +118,14 @@ def _port_range(text: str, name: str, field: str) -> Ports | None:
     if field == "*":
         return None
     low, colon, high = field.partition(":")
-    ends = (low, high if colon else low)
-    if not all(end.isascii() and end.isdigit() and 1 <= int(end) <= PORT_LAST for end in ends):
+    first, last = _number(low), _number(high if colon else low)
+    if first is None or last is None or not (1 <= first <= PORT_LAST and 1 <= last <= PORT_LAST):
         raise _wrong(text, f"the {name} '{field}' is none, expected 1-{PORT_LAST}, or a range as 8000:8999")
-    if int(ends[0]) > int(ends[1]):
-        raise _wrong(text, f"the {name} range '{field}' goes backwards, expected {ends[1]}:{ends[0]}")
-    return int(ends[0]), int(ends[1])
+    if first > last:
+        raise _wrong(text, f"the {name} range '{field}' goes backwards, expected {last}:{first}")
+    return first, last
+
+
+def _number(text: str) -> int | None:
+    """A number of few digits; Python refuses to read those of thousands."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else None
