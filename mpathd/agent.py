@@ -16,12 +16,14 @@ from .model.marking import home
 from .model.packet import Connections, Load
 from .model.policy import ServiceSettings
 from .model.routing import Step
-from .model.statistics import Statistics
+from .model.statistics import Count, Statistics
 from .model.view import Finding
 from .model.words import Severity
 from .plan.settings import check, defaults, edited
 from .ports import Bookkeeping
 from .reconcile import Loop
+
+NOTHING: tuple[Count, Count, Count] = ((0, 0), (0, 0), (0, 0))
 
 
 class LiveAgent(Loop):
@@ -197,14 +199,15 @@ class LiveAgent(Loop):
 
     async def count(self) -> None:
         """Tell of statistics at the pace of [sessions] stats_interval, as long as there is one."""
-        told: dict[str, Statistics] = {}
+        told: dict[str, tuple[Count, Count, Count]] = {}
         while True:
             self._paced.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._paced.wait(), self.config.stats_interval or None)
                 continue  # there is another pace
-            fresh = {session.name: self.statistics(session.name) for session in self._view.sessions}
-            moved = tuple(name for name, counts in fresh.items() if told.get(name, Statistics()) != counts)
+            counts = {session.name: self.statistics(session.name) for session in self._view.sessions}
+            fresh = {name: (count.received, count.sent, count.dropped) for name, count in counts.items()}
+            moved = tuple(name for name, sums in fresh.items() if told.get(name, NOTHING) != sums)
             told = fresh
             if moved:
                 self.tell(Pass(self._number, ("statistics",), self._view, self._view, counted=moved))

@@ -65,7 +65,7 @@ class Runtime:
         told = {"before": dict(counted.before), "after": dict(counted.after), "digest": counted.digest}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"numbers": dict(numbers), "counted": told}, indent=1, sort_keys=True) + "\n")
+            fresh.write_text(json.dumps({"numbers": dict(numbers), "counted": told}) + "\n")
             fresh.replace(self._path)
         except OSError:
             return  # numbers are then given anew at the next start; nothing in the kernel is lost by it

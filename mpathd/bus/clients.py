@@ -65,6 +65,8 @@ class Clients:
         Raises:
             MpathError: it has left, or the bus does not say.
         """
+        if name in self._rules:  # whoever has been watched since an earlier call would have been heard
+            return self.bus
         try:
             # First the match, then the question: whoever leaves in between is heard.
             await self._watch(name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 TABLE = "inet mpathd"
+SORTED = 512  # elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,32 @@ class Table:
         type: nft's type, with the value's for a map.
         elements: key to value; values are empty in a set.
         interval: keys may be prefixes and ranges.
+        known: its digest, once that was asked for: ten thousand elements take 8 ms.
     """
 
     kind: str
     type: str
     elements: Mapping[str, str] = field(default_factory=dict)
     interval: bool = False
+    known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def words(self) -> str:
         """The declaration, without elements."""
         return self.type + ("; flags interval" if self.interval else "")
+
+    def digest(self) -> str:
+        """A short name of the content.
+
+        In large tables the order of elements counts too: sorting ten thousand takes longer than all the rest, and the
+        plan gives selectors in the same order as long as they are the same.
+        """
+        if not self.known:
+            small = len(self.elements) < SORTED
+            keys = sorted(self.elements) if small else self.elements
+            values = [self.elements[key] for key in keys] if small else self.elements.values()
+            text = "\n".join((self.words(), *keys, *values))
+            self.known.append(blake2b(text.encode(), digest_size=32).hexdigest())
+        return self.known[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,7 @@ class Ruleset:
 
     def digest(self) -> str:
         """A short name of the content, by which a later process knows it again."""
-        text = repr((sorted((n, t.words(), sorted(t.elements.items())) for n, t in self.tables.items()),
+        text = repr((sorted((n, t.digest()) for n, t in self.tables.items()),
                      sorted((n, c.head, c.rules) for n, c in self.chains.items()),
                      sorted(self.counters)))  # fmt: skip
         return sha256(text.encode()).hexdigest()[:16]

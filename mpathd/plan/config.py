@@ -171,6 +171,7 @@ def read(text: str, path: str) -> dict[str, object]:
     Raises:
         ConfigError: it is none.
     """
+    hint = "the file is TOML: [section], then key = value"
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -178,10 +179,11 @@ def read(text: str, path: str) -> dict[str, object]:
         lines = text.splitlines() or [""]
         end = Place(len(lines), len(lines[-1]) + 1)  # tomllib says "(at end of document)"
         place = Place(int(found[2]), int(found[3])) if found else end
-        words = found[1] if found else str(error)
-        raise wrong(path, place, words, "the file is TOML: [section], then key = value") from None
+        raise wrong(path, place, found[1] if found else str(error), hint) from None
+    except ValueError:  # of an integer with more than 4,300 digits
+        raise wrong(path, Place(), "a number in it is too long", hint) from None
     except RecursionError:
-        raise wrong(path, Place(), "brackets nest too deep", "the file is TOML: [section], then key = value") from None
+        raise wrong(path, Place(), "brackets nest too deep", hint) from None
 
 
 def parse(text: str, path: str) -> Config:

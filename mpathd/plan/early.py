@@ -15,6 +15,7 @@ is and on what it overlaps with, so that sessions come and go without moving the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
@@ -37,7 +38,32 @@ from ..model.words import Family, Prefix, Technology
 from .membership import Member
 from .naming import technology
 from .sessions import Choice
-from .shapes import Match, key, size
+from .shapes import Key, key
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a session catches by a user or a selector.
+
+    Args:
+        session: its number.
+        priority: of the session.
+        born: when the session came; lower is older.
+        user: the socket's user; None is any.
+        flow: the packet's fields.
+    """
+
+    session: int
+    priority: int
+    born: int
+    user: int | None = None
+    flow: FlowSelector = FlowSelector()
+
+    @property
+    def key(self) -> Key:
+        """What a packet must have, as the packet engine sees it."""
+        return key(self.user, self.flow)
+
 
 STEPS = 3  # rules of one traffic: the session's specifics, main's specifics, the session's table
 LAST_PORT = 65534  # the last that a rule can say
@@ -73,7 +99,7 @@ def _protocols(match: Match) -> tuple[int | None, ...]:
 
 def _sayable(match: Match) -> bool:
     ports = (ports for ports in (match.flow.sport, match.flow.dport) if ports is not None)
-    return match.group is None and match.flow.source is None and all(last <= LAST_PORT for _, last in ports)
+    return match.flow.source is None and all(last <= LAST_PORT for _, last in ports)
 
 
 def _matches(session: Session) -> Iterator[Match]:
@@ -81,7 +107,7 @@ def _matches(session: Session) -> Iterator[Match]:
     settings = session.settings
     only, head = settings.only_user, (session.number, settings.priority, session.born)
     users = (Match(*head, user) for user in settings.users if only in {None, user})
-    return chain(users, (Match(*head, only, None, flow) for flow in settings.selectors))
+    return chain(users, (Match(*head, only, flow) for flow in settings.selectors))
 
 
 def caught(session: Session, limit: int) -> tuple[Match, ...]:
@@ -120,7 +146,8 @@ def uncaught(session: Session, limit: int) -> str:
 
 def _span(match: Match) -> tuple[tuple[int, int], ...]:
     """A match as ranges of destination and ports, to see overlaps."""
-    of = {field.expression.split()[-1]: (field.low, field.high) for field in key(match)}
+    shape, _, box, _ = match.key
+    of = dict(zip((words.split()[-1] for words in shape), box, strict=True))
     everything = (0, 1 << 128)
     return tuple(of.get(word, everything) for word in ("daddr", "sport", "dport"))
 
@@ -130,7 +157,7 @@ def _places(found: tuple[Match, ...]) -> dict[Match, int]:
     """Give each match the offset of its first priority; one for which there is no place is missing."""
     bands: dict[int, list[Match]] = {}
     for match in found:
-        count = len(key(match))
+        count = len(match.key[0])
         band = EARLY_SPORT + (5 - count) * EARLY_BAND if match.flow.sport else EARLY_OPEN + (4 - count) * EARLY_BAND
         bands.setdefault(band, []).append(match)
     return {match: place for band, inside in bands.items() for match, place in _ranked(band, inside)}
@@ -140,7 +167,7 @@ def _ranked(band: int, inside: list[Match]) -> Iterator[tuple[Match, int]]:
     """One behind the other where they overlap, best first; side by side where they do not."""
     shapes: dict[tuple[str, ...], list[Match]] = {}
     for match in inside:
-        shapes.setdefault(tuple(field.expression for field in key(match)), []).append(match)
+        shapes.setdefault(match.key[0], []).append(match)
     best = {
         shape: (-max(m.priority for m in of), min((m.born, m.session) for m in of), shape)
         for shape, of in shapes.items()
@@ -148,7 +175,7 @@ def _ranked(band: int, inside: list[Match]) -> Iterator[tuple[Match, int]]:
     order = [
         match
         for shape in sorted(shapes, key=best.__getitem__)
-        for match in sorted(shapes[shape], key=lambda m: (size(key(m)), -m.priority, m.born, m.session))
+        for match in sorted(shapes[shape], key=lambda m: (m.key[3], -m.priority, m.born, m.session))
     ]
     # Only neighbours of the same user and protocol, or of an open one, can overlap.
     near: dict[tuple[int | None, int | None], list[tuple[Match, tuple[tuple[int, int], ...], int]]] = {}

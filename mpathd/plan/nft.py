@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..model.packet import TABLE, Chain, Ruleset, Table
 
+# An interval map loses elements one by one at 1.5 us for each that it has, and is filled at 20 us for each: from so
+# many that go, times those that are there, it is made anew.
+COSTLY = 100_000
 STATE = "state_"  # name of the empty set that carries the digest
 
 
@@ -58,6 +61,21 @@ def whole(want: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The elements that go and those that come; one with another value does both."""
+    if have is want:
+        return {}, {}
+    old, new = have.elements, want.elements
+    comes = {key: value for key, value in new.items() if old.get(key) != value}
+    if len(old) == len(new) - len(comes):  # all that were there still are: no need to look at all again
+        return {}, comes
+    return {key: value for key, value in old.items() if new.get(key) != value}, comes
+
+
+def _uses(chain: Chain, tables: Iterable[str]) -> bool:
+    return any(rule.endswith(f"@{name}") for name in tables for rule in chain.rules)
+
+
 def changes(want: Ruleset, have: Ruleset) -> str:
     """Give the text that turns one ruleset into another.
 
@@ -73,22 +91,38 @@ def changes(want: Ruleset, have: Ruleset) -> str:
              if name in have.tables and have.tables[name].words() != table.words()}  # fmt: skip
     if moved:  # a map of another type under an old name: rules refer to it, so all is made anew
         return whole(want)
+    empty = Table("", "")
+    differ = {name: _differences(table, want.tables.get(name, empty)) for name, table in have.tables.items()}
+    anew = {
+        name
+        for name, table in have.tables.items()
+        if table.interval and len(differ[name][0]) * len(table.elements) > COSTLY
+    }
     lines = list(_chain_first(want.chains, fresh))
     lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters - have.counters)]
     lines += [_declare(name, table) for name, table in want.tables.items() if name not in have.tables]
     # What goes is unreferenced first: changed chains lose their rules, maps their elements.
-    changed = [name for name, chain in want.chains.items() if have.chains.get(name) != chain]
+    changed = [
+        name for name, chain in want.chains.items() if have.chains.get(name) != chain or _uses(have.chains[name], anew)
+    ]
     lines += [f"flush chain {TABLE} {name}" for name in (*changed, *gone) if name in have.chains]
-    for name, table in have.tables.items():
-        kept = want.tables[name].elements if name in want.tables else {}
-        lines += _elements("delete", name, {k: v for k, v in table.elements.items() if kept.get(k) != v})
+    for name, (goes, _) in differ.items():
+        if name in anew:
+            lines.append(f"delete {have.tables[name].kind} {TABLE} {name}")
+            lines += [_declare(name, want.tables[name])] if name in want.tables else []
+        else:
+            lines += _elements("delete", name, goes)
     for name, table in want.tables.items():
-        old = have.tables[name].elements if name in have.tables else {}
-        lines += _elements("add", name, {k: v for k, v in table.elements.items() if old.get(k) != v})
+        comes = table.elements if name in anew or name not in differ else differ[name][1]
+        lines += _elements("add", name, comes)
     for name in changed:
         lines += _fill(name, want.chains[name])
     lines += [f"delete chain {TABLE} {name}" for name in gone]
-    lines += [f"delete {table.kind} {TABLE} {name}" for name, table in have.tables.items() if name not in want.tables]
+    lines += [
+        f"delete {table.kind} {TABLE} {name}"
+        for name, table in have.tables.items()
+        if name not in want.tables and name not in anew
+    ]
     lines += [f"delete counter {TABLE} {name}" for name in sorted(have.counters - want.counters)]
     lines.append(f"delete set {TABLE} {STATE}{have.digest()}")
     lines.append(f"add set {TABLE} {STATE}{want.digest()} {{ type mark; }}")

@@ -27,7 +27,13 @@ class Place:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return tuple(a or b or c for a, b, c in PART.findall(text))
+    """The parts of a dotted key, up to what is none. (Searching for them takes quadratic time in what is no key.)"""
+    out: list[str] = []
+    at = 0
+    while (found := PART.match(text, at)) and found.end() > at:
+        out.append(found[1] or found[2] or found[3] or "")
+        at = found.end()
+    return tuple(out)
 
 
 def find(text: str, path: Sequence[str]) -> Place:

@@ -17,6 +17,7 @@ from .place import Place, find
 from .selectors import parse_all
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NOBODY = 0xFFFFFFFF  # (uid_t)-1, which is no user
 CONNMAN_NOTHING = {
     "selinux": "security contexts are not matched; use users, groups or cgroup",
     "RoamingPolicy": "mpathd does not know whether a link roams",
@@ -105,9 +106,8 @@ def _ids(kind: str, known: Callable[[str], int | None]) -> Callable[[object], ob
     def check(value: object) -> object:
         out = []
         for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 0xFFFFFFFF:
-                out.append(item)
-            elif isinstance(item, str) and (number := _id(item, known)) is not None:
+            number = _id(item, known) if isinstance(item, str) else item
+            if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < NOBODY:
                 out.append(number)
             else:
                 raise Unfit(f'{item!r} is no {kind} here, expected names or numbers, for example ["backup", 1000]')
@@ -117,7 +117,7 @@ def _ids(kind: str, known: Callable[[str], int | None]) -> Callable[[object], ob
 
 
 def _id(text: str, known: Callable[[str], int | None]) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else known(text)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(NOBODY)) else known(text)
 
 
 def keys(names: Names) -> Mapping[str, tuple[str, Callable[[object], object], str]]:

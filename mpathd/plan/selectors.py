@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from ..model.errors import InvalidArguments
 from ..model.selector import FAMILIES, NAMES, PROTOCOLS, WITH_PORTS, FlowSelector, Ports
@@ -11,13 +13,14 @@ from ..model.words import Prefix, family_of
 
 EXAMPLE = "example: *-*-udp-7777-8888, or 10.0.1.0/24-*-tcp-*-443, or *-*-tcp-*-8000:8999"
 FIELDS = ("source", "destination", "protocol", "source port", "destination port")
-PORT_LAST = 65535
+PROTOCOL_LAST, PORT_LAST, DIGITS = 255, 65535, 20
 
 
 def _wrong(text: str, what: str) -> InvalidArguments:
     return InvalidArguments(f"flow selector '{text}': {what}", EXAMPLE)
 
 
+@lru_cache(maxsize=16384)
 def parse(text: str) -> FlowSelector:
     """Read a flow selector.
 
@@ -64,6 +67,8 @@ def parse_all(texts: Iterable[str]) -> tuple[FlowSelector, ...]:
 def _prefix(text: str, name: str, field: str) -> Prefix | None:
     if field == "*":
         return None
+    if (plain := _plain_prefix(field)) is not None:
+        return plain
     try:
         network = ipaddress.ip_network(field, strict=False)
         exact = ipaddress.ip_interface(field)
@@ -78,13 +83,34 @@ def _prefix(text: str, name: str, field: str) -> Prefix | None:
     return Prefix(str(network))
 
 
+def _plain_prefix(field: str) -> Prefix | None:
+    """The same for nearly all texts there are, ten times as fast; None: ipaddress is to say what it is."""
+    address, slash, bits = field.partition("/")
+    v6 = ":" in address
+    width = 128 if v6 else 32
+    length = width
+    if slash:
+        if not (bits.isascii() and bits.isdigit() and len(bits) <= len("128") and int(bits) <= width):
+            return None
+        length = int(bits)
+    try:
+        packed = inet_pton(AF_INET6 if v6 else AF_INET, address)
+    except (OSError, ValueError):  # also a null, or letters beyond ASCII
+        return None
+    if int.from_bytes(packed, "big") & ((1 << (width - length)) - 1):
+        return None
+    text = inet_ntop(AF_INET6, packed) if v6 else address
+    # The two spell out IPv4 addresses inside IPv6 ones differently.
+    return None if v6 and "." in text else Prefix(f"{text}/{length}")
+
+
 def _protocol(text: str, field: str) -> int | None:
     if field == "*":
         return None
     if field in PROTOCOLS:
         return PROTOCOLS[field]
-    if field.isascii() and field.isdigit() and int(field) <= 255:
-        return int(field)
+    if (number := _number(field)) is not None and number <= PROTOCOL_LAST:
+        return number
     raise _wrong(text, f"the protocol '{field}' is not known, expected *, {', '.join(PROTOCOLS)} or a number 0-255")
 
 
@@ -92,9 +118,14 @@ def _port_range(text: str, name: str, field: str) -> Ports | None:
     if field == "*":
         return None
     low, colon, high = field.partition(":")
-    ends = (low, high if colon else low)
-    if not all(end.isascii() and end.isdigit() and 1 <= int(end) <= PORT_LAST for end in ends):
+    first, last = _number(low), _number(high if colon else low)
+    if first is None or last is None or not (1 <= first <= PORT_LAST and 1 <= last <= PORT_LAST):
         raise _wrong(text, f"the {name} '{field}' is none, expected 1-{PORT_LAST}, or a range as 8000:8999")
-    if int(ends[0]) > int(ends[1]):
-        raise _wrong(text, f"the {name} range '{field}' goes backwards, expected {ends[1]}:{ends[0]}")
-    return int(ends[0]), int(ends[1])
+    if first > last:
+        raise _wrong(text, f"the {name} range '{field}' goes backwards, expected {last}:{first}")
+    return first, last
+
+
+def _number(text: str) -> int | None:
+    """A number of few digits; Python refuses to read those of thousands."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else None

@@ -1,161 +1,43 @@
 """Selectors to nft maps: one map for each shape, so that ten thousand selectors cost what one costs.
 
-A shape is which fields are set, and whether one of them is a prefix or a range. More specific shapes come first; within
-a shape two sessions with the same key are settled by priority, then by age. Interval maps refuse keys that overlap in
-part, so each shape has as many layers as it needs.
+A shape is which fields of a selector are set. More specific shapes come first; within a shape keys of single values
+come before prefixes and ranges, and narrow ones before wide ones; two sessions with the same key are settled by
+priority, then by age. Interval maps refuse keys that overlap in part, so a shape has as many layers as it needs.
+
+What has not changed since the last call is not worked out again: a pass with ten thousand selectors would otherwise
+take a tenth of a second, whatever it is about. Maps that are the same are the same objects, and cheap to compare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 
 from ..model.packet import Table
 from ..model.selector import NAMES, FlowSelector
 from ..model.session import Session
-from ..model.words import Family, family_of
+from ..model.words import Family, Prefix, family_of
+from .layers import Box, Layers
 from .prefixes import span
 
+Shape = tuple[str, ...]  # nft's words for the fields of a key
+Key = tuple[Shape, str, Box, int]  # with the element's text, the same as numbers, and how much of the world it is
+EVERYTHING: Key = ((), "", (), 1)
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What a session catches by one selector, user or group.
-
-    Args:
-        session: its number.
-        priority: of the session.
-        born: when the session came; lower is older.
-        user: the socket's user; None is any.
-        group: the socket's group; None is any.
-        flow: the packet's fields.
-    """
-
-    session: int
-    priority: int
-    born: int = 0
-    user: int | None = None
-    group: int | None = None
-    flow: FlowSelector = FlowSelector()
-
-
-# A field of a key: its nft expression by family, and how to get text and range from a match.
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a key.
-
-    Args:
-        expression: nft's words for it.
-        text: the element's text.
-        low, high: the same as numbers.
-    """
-
-    expression: str
-    text: str
-    low: int
-    high: int
-
-
-def matches(session: Session) -> Iterator[Match]:
-    """Give everything that makes traffic a session's (any of them suffices).
-
-    Args:
-        session: the session.
-    """
-    settings = session.settings
-    only, head = settings.only_user, (session.number, settings.priority, session.born)
-    for flow in settings.selectors:
-        yield Match(*head, only, None, flow)
-    for user in settings.users:
-        if only in {None, user}:
-            yield Match(*head, user)
-    for group in settings.groups:
-        yield Match(*head, only, group)
-
-
-def key(match: Match) -> tuple[Field, ...]:
-    """Give the fields that a packet must have, in the order of nft's keys.
-
-    Args:
-        match: what a session catches.
-    """
-    out: list[Field] = []
-    for expression, value in (("meta skuid", match.user), ("meta skgid", match.group)):
-        if value is not None:
-            out.append(Field(expression, str(value), value, value))
-    flow = match.flow
-    for word, prefix in (("saddr", flow.source), ("daddr", flow.destination)):
-        if prefix is not None:
-            low, high, bits = span(prefix)
-            family = family_of(prefix)
-            text = prefix.partition("/")[0] if bits == family.bits else prefix
-            out.append(Field(f"{'ip' if family is Family.INET else 'ip6'} {word}", text, low, high))
-    if flow.protocol is not None:
-        name = NAMES.get(flow.protocol, str(flow.protocol))
-        # nft 1.0.6 knows icmpv6 by its other name, and reads any number.
-        out.append(
-            Field("meta l4proto", str(flow.protocol) if name == "icmpv6" else name, flow.protocol, flow.protocol)
-        )
-    for word, ports in (("sport", flow.sport), ("dport", flow.dport)):
-        if ports is not None:
-            low, high = ports
-            out.append(Field(f"th {word}", str(low) if low == high else f"{low}-{high}", low, high))
-    return tuple(out)
-
-
-def size(fields: Iterable[Field]) -> int:
-    """Tell how much of the world a key takes; less is more specific.
-
-    Args:
-        fields: the key.
-    """
-    size = 1
-    for field in fields:
-        size *= field.high - field.low + 1
-    return size
-
-
-class Layer:
-    """One map of a shape: keys that do not overlap in part, where the narrow ones come first.
-
-    Args:
-        axis: the field by which keys are sorted to find neighbours.
-    """
-
-    def __init__(self, axis: int) -> None:
-        self._axis = axis
-        self._buckets: dict[int, list[tuple[Field, ...]]] = {}
-        self._wide: list[tuple[Field, ...]] = []
-        self.elements: dict[str, str] = {}
-
-    def takes(self, fields: tuple[Field, ...]) -> bool:
-        """Tell whether a key overlaps none of the layer's.
-
-        Args:
-            fields: the key.
-        """
-        field = fields[self._axis]
-        near = self._wide if field.low == field.high else [key for keys in self._buckets.values() for key in keys]
-        own = self._buckets.get(field.low, []) if field.low == field.high else []
-        others = [*near, *own] if field.low == field.high else [*self._wide, *near]
-        return not any(_overlap(fields, other) for other in others)
-
-    def add(self, fields: tuple[Field, ...], verdict: str) -> None:
-        """Add a key.
-
-        Args:
-            fields: the key.
-            verdict: where its packets go.
-        """
-        field = fields[self._axis]
-        if field.low == field.high:
-            self._buckets.setdefault(field.low, []).append(fields)
-        else:
-            self._wide.append(fields)
-        self.elements[" . ".join(f.text for f in fields)] = verdict
-
-
-def _overlap(one: tuple[Field, ...], other: tuple[Field, ...]) -> bool:
-    return all(a.low <= b.high and b.low <= a.high for a, b in zip(one, other, strict=True))
+# Fields in the order in which they stand in keys, and how the names of maps call them.
+FIELDS = {
+    "meta skuid": "u",
+    "meta skgid": "g",
+    "ip saddr": "s4",
+    "ip6 saddr": "s6",
+    "ip daddr": "d4",
+    "ip6 daddr": "d6",
+    "meta l4proto": "p",
+    "th sport": "sp",
+    "th dport": "dp",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +45,7 @@ class Lookup:
     """One lookup in a chain, and its map.
 
     Args:
-        name: of the map.
+        name: of the map; the same for the same shape, whatever else there is.
         expression: the key.
         table: the map.
     """
@@ -173,65 +55,218 @@ class Lookup:
     table: Table
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """What a session brings to a shape; the same object while it brings the same.
+
+    Args:
+        exact: keys of single values.
+        spread: the others: their size, text and box, the narrow ones first.
+    """
+
+    exact: tuple[str, ...]
+    spread: tuple[tuple[int, str, Box], ...]
+
+
+def _word(name: str, value: int) -> Key:
+    return (name,), str(value), ((value, value),), 1
+
+
+@lru_cache(maxsize=65536)
+def _address(word: str, prefix: Prefix) -> Key:
+    low, high, bits = span(prefix)
+    family = family_of(prefix)
+    text = prefix.partition("/")[0] if bits == family.bits else str(prefix)
+    return (f"{'ip' if family is Family.INET else 'ip6'} {word}",), text, ((low, high),), high - low + 1
+
+
+@lru_cache(maxsize=4096)
+def _protocol(number: int) -> Key:
+    name = NAMES.get(number, str(number))
+    # nft 1.0.6 knows icmpv6 by its other name, and reads any number.
+    return ("meta l4proto",), str(number) if name == "icmpv6" else name, ((number, number),), 1
+
+
+def _join(parts: Sequence[Key]) -> Key:
+    shape: Shape = ()
+    box: Box = ()
+    size = 1
+    for words, _, ranges, width in parts:
+        shape += words
+        box += ranges
+        size *= width
+    return shape, " . ".join([text for _, text, _, _ in parts]), box, size
+
+
+def _flow(flow: FlowSelector) -> Key:
+    parts: list[Key] = []
+    if flow.source is not None:
+        parts.append(_address("saddr", flow.source))
+    if flow.destination is not None:
+        parts.append(_address("daddr", flow.destination))
+    if flow.protocol is not None:
+        parts.append(_protocol(flow.protocol))
+    for word, ports in (("th sport", flow.sport), ("th dport", flow.dport)):
+        if ports is not None:
+            low, high = ports
+            parts.append(((word,), str(low) if low == high else f"{low}-{high}", (ports,), high - low + 1))
+    return _join(parts) if parts else EVERYTHING
+
+
+def key(user: int | None, flow: FlowSelector) -> Key:
+    """Give the key of what a user's sockets send, or all, and a selector says.
+
+    Args:
+        user: None for everybody.
+        flow: the selector.
+    """
+    return _flow(flow) if user is None else _join([_word("meta skuid", user), _flow(flow)])
+
+
+class Flows:
+    """Keys of flow selectors, worked out once; known again by identity, since their hashes take three times as long."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[FlowSelector, Key]] = {}  # holds the selectors, so that no other gets their ids
+
+    def keys(self, flows: Iterable[FlowSelector]) -> Iterator[Key]:
+        """Give the keys of flow selectors, in their order.
+
+        Args:
+            flows: the selectors.
+        """
+        if len(self._known) > KEPT:
+            self._known.clear()
+        known = self._known
+        for flow in flows:
+            found = known.get(id(flow))
+            if found is None:
+                found = known[id(flow)] = (flow, _flow(flow))
+            yield found[1]
+
+
+KEPT = 65536
+_flows = Flows()
+
+
+def _keys(session: Session) -> Iterator[Key]:
+    """Give everything that makes traffic a session's (any of them suffices)."""
+    settings = session.settings
+    if settings.only_user is None:
+        yield from _flows.keys(settings.selectors)
+        yield from (_word("meta skuid", user) for user in settings.users)
+        yield from (_word("meta skgid", group) for group in settings.groups)
+        return
+    only = _word("meta skuid", settings.only_user)
+    yield from (_join([only, flow]) for flow in _flows.keys(settings.selectors))
+    if settings.only_user in settings.users:
+        yield only
+    yield from (_join([only, _word("meta skgid", group)]) for group in settings.groups)
+
+
+def _shares(session: Session) -> dict[Shape, Share]:
+    exact: dict[Shape, list[str]] = {}
+    spread: dict[Shape, list[tuple[int, str, Box]]] = {}
+    for shape, text, box, size in _keys(session):
+        if size == 1:
+            if shape in exact:
+                exact[shape].append(text)
+            else:
+                exact[shape] = [text]
+        else:
+            spread.setdefault(shape, []).append((size, text, box))
+    return {
+        shape: Share(tuple(exact.get(shape, ())), tuple(sorted(spread.get(shape, ()), key=itemgetter(0))))
+        for shape in {**exact, **spread}
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The maps of a shape, and what they were made from.
+
+    Args:
+        shared: verdicts and keys, the better sessions first.
+        maps: what came of it.
+        layers: where the keys with prefixes and ranges stand.
+    """
+
+    shared: tuple[tuple[str, Share], ...]
+    maps: tuple[Lookup, ...]
+    layers: Layers
+
+
+# What was worked out by the last call: by name, what makes a session's keys, and its shares; by shape, its maps.
+_known: dict[str, tuple[object, dict[Shape, Share]]] = {}
+_made: dict[Shape, Made] = {}
+
+
 def lookups(sessions: Iterable[Session]) -> tuple[tuple[Lookup, ...], tuple[int, ...]]:
     """Give the lookups in their order, and the sessions that catch everything, in theirs.
 
     Args:
         sessions: those that are to be marked.
     """
-    shapes: dict[tuple[str, ...], list[tuple[int, Match, tuple[Field, ...]]]] = {}
-    everything: list[Match] = []
-    for match in (match for session in sessions for match in matches(session)):
-        fields = key(match)
-        if fields:
-            shapes.setdefault(tuple(f.expression for f in fields), []).append((size(fields), match, fields))
-        else:
-            everything.append(match)
-    out: list[Lookup] = []
+    global _known, _made
+    known: dict[str, tuple[object, dict[Shape, Share]]] = {}
+    shapes: dict[Shape, list[tuple[Session, Share]]] = {}
+    for session in sorted(sessions, key=lambda s: (-s.settings.priority, s.born, s.number)):
+        name, settings = session.settings.name, session.settings
+        content = (settings.only_user, settings.selectors, settings.users, settings.groups)
+        before = _known.get(name)
+        known[name] = before if before is not None and before[0] == content else (content, _shares(session))
+        for shape, share in known[name][1].items():
+            shapes.setdefault(shape, []).append((session, share))
+    everything = shapes.pop((), [])
 
-    def rank(shape: tuple[str, ...]) -> tuple[object, ...]:
+    def rank(shape: Shape) -> tuple[object, ...]:
         # More fields are more specific; between shapes of as many fields the best session among them decides.
-        inside = [match for _, match, _ in shapes[shape]]
-        return (-len(shape), -max(m.priority for m in inside), min((m.born, m.session) for m in inside), shape)
-
-    for expressions in sorted(shapes, key=rank):
-        found = sorted(
-            shapes[expressions], key=lambda item: (item[0], -item[1].priority, item[1].born, item[1].session)
+        inside = [session for session, _ in shapes[shape]]
+        return (
+            -len(shape),
+            -max(s.settings.priority for s in inside),
+            min((s.born, s.number) for s in inside),
+            shape,
         )
-        out.extend(_shape(expressions, [(match, fields) for _, match, fields in found], len(out)))
-    everything.sort(key=lambda match: (-match.priority, match.born, match.session))
-    return tuple(out), tuple(dict.fromkeys(match.session for match in everything))
+
+    made: dict[Shape, Made] = {}
+    for shape in sorted(shapes, key=rank):
+        shared = tuple((f"goto s_{session.number}", share) for session, share in shapes[shape])
+        old = _made.get(shape)
+        made[shape] = old if old is not None and old.shared == shared else _maps(shape, shared, old)
+    _known, _made = known, made
+    out = tuple(look for found in made.values() for look in found.maps)
+    return out, tuple(session.number for session, _ in everything)
 
 
-def _shape(expressions: tuple[str, ...], found: list[tuple[Match, tuple[Field, ...]]], first: int) -> Iterator[Lookup]:
-    type_ = f"typeof {' . '.join(expressions)} : verdict"
+def _maps(shape: Shape, shared: tuple[tuple[str, Share], ...], old: Made | None) -> Made:
+    """Make the maps of a shape.
+
+    Args:
+        shape: the shape.
+        shared: verdicts and keys, the better sessions first.
+        old: what there was.
+    """
+    expression = " . ".join(shape)
+    name, type_ = "_".join(["m", *(FIELDS[word] for word in shape)]), f"typeof {expression} : verdict"
     exact: dict[str, str] = {}
-    spread: list[tuple[Match, tuple[Field, ...]]] = []
-    for match, fields in found:
-        if all(f.low == f.high for f in fields):
-            exact.setdefault(" . ".join(f.text for f in fields), f"goto s_{match.session}")
-        else:
-            spread.append((match, fields))
-    key = " . ".join(expressions)
-    if exact:
-        yield Lookup(f"m_{first}", key, Table("map", type_, exact))
-        first += 1
-    for layer in _layers(spread):
-        yield Lookup(f"m_{first}", key, Table("map", type_, layer.elements, interval=True))
-        first += 1
-
-
-def _layers(found: list[tuple[Match, tuple[Field, ...]]]) -> Iterator[Layer]:
-    """Narrow keys before wide ones, and better sessions before worse; each into the first layer that can take it."""
-    if not found:
-        return
-    width = len(found[0][1])
-    axis = max(range(width), key=lambda place: len({(f[place].low, f[place].high) for _, f in found}))
-    layers: list[Layer] = []
-    for match, fields in found:
-        # A key may not stand in a layer before one that holds a narrower key it overlaps: then that would lose.
-        start = max((n + 1 for n, layer in enumerate(layers) if not layer.takes(fields)), default=0)
-        if start == len(layers):
-            layers.append(Layer(axis))
-        layers[start].add(fields, f"goto s_{match.session}")
-    yield from layers
+    for verdict, share in reversed(shared):  # the better session has the last word
+        exact.update(dict.fromkeys(share.exact, verdict))
+    spread = [(size, text, box, verdict) for verdict, share in shared for size, text, box in share.spread]
+    if len(shared) > 1:
+        spread.sort(key=itemgetter(0))  # stable: among keys of one size the better session's comes first
+    boxes: dict[str, Box] = {}
+    verdicts: dict[str, str] = {}
+    for _, text, box, verdict in spread:
+        if text not in boxes:
+            boxes[text], verdicts[text] = box, verdict
+    layers = Layers(boxes, old.layers if old is not None else None)
+    elements: list[dict[str, str]] = [{} for _ in range(max(layers.of.values(), default=-1) + 1)]
+    for text, layer in layers.of.items():
+        elements[layer][text] = verdicts[text]
+    maps = [Lookup(name, expression, Table("map", type_, exact))] if exact else []
+    maps += [
+        Lookup(f"{name}_{layer}", expression, Table("map", type_, content, interval=True))
+        for layer, content in enumerate(elements, 1)
+    ]
+    return Made(shared, tuple(maps), layers)

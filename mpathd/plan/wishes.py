@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..model.agent import SessionWish
 from ..model.errors import AlreadyExists, ConfigError, InvalidArguments, LimitsExceeded, MpathError
@@ -38,11 +38,19 @@ class Wished:
         settings: what it is to be.
         user: who asked.
         active: Connect and Disconnect.
+        lines: its form on disk, once that was asked for.
     """
 
     settings: SessionSettings
     user: int
     active: bool = True
+    lines: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def written(self) -> str:
+        """Its form on disk; it is written again with each change of another session, and made once."""
+        if not self.lines:
+            self.lines.append(_written(self))
+        return self.lines[0]
 
 
 def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
@@ -59,21 +67,21 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
     rows = {row.field: row for row in CLIENT_SETTINGS}
     defaults = SessionSettings("", Origin.NAMED, "")
     out: dict[str, object] = {}
-    for field, value in given.items():
-        row = rows.get(field)
+    for name, value in given.items():
+        row = rows.get(name)
         if row is None:
-            raise InvalidArguments(f"no session setting '{field}'", f"settings: {', '.join(rows)}")
-        if field == "services":
-            out[field] = _services(value)
+            raise InvalidArguments(f"no session setting '{name}'", f"settings: {', '.join(rows)}")
+        if name == "services":
+            out[name] = _services(value)
         elif row in KEPT:
             if not isinstance(value, KINDS[row.signature]):
                 raise InvalidArguments(f"{row.property} = {value!r} does not fit", f"expected type {row.signature}")
-            out[field] = value
+            out[name] = value
         elif value in EMPTY or value == [""]:
-            out[field] = getattr(defaults, field)
+            out[name] = getattr(defaults, name)
         else:
             try:
-                out[field] = known[row.key][1](list(value) if isinstance(value, tuple) else value)
+                out[name] = known[row.key][1](list(value) if isinstance(value, tuple) else value)
             except (Unfit, MpathError) as error:
                 raise InvalidArguments(f"{row.property} = {value!r} does not fit", str(error)) from None
     return out
@@ -136,27 +144,28 @@ def admitted(wish: Wished, there: Iterable[Wished], policy: Iterable[SessionSett
 
 
 def dump(wished: Iterable[Wished]) -> str:
-    """Write sessions as JSON.
+    """Write sessions as JSON, one a line.
 
     Args:
         wished: the sessions.
     """
-    out = []
-    for item in wished:
-        settings = item.settings
-        given = {row.field: _plain(getattr(settings, row.field)) for row in CLIENT_SETTINGS}
-        if settings.services is None:
-            given["services"] = ["*"]
-        head: dict[str, object] = {
-            "name": settings.name,
-            "origin": settings.origin.value,
-            "owner": settings.owner,
-            "user": item.user,
-        }
-        if (client := settings.client) is not None:
-            head["client"] = {"bus": client.bus, "face": client.face, "notifier": client.notifier}
-        out.append({**head, "active": item.active, "trusted": settings.only_user is None, "settings": given})
-    return json.dumps({"version": 1, "sessions": out}, indent=1, sort_keys=True) + "\n"
+    return '{"version": 1, "sessions": [\n' + ",\n".join(item.written() for item in wished) + "\n]}\n"
+
+
+def _written(item: Wished) -> str:
+    settings = item.settings
+    given = {row.field: _plain(getattr(settings, row.field)) for row in CLIENT_SETTINGS}
+    if settings.services is None:
+        given["services"] = ["*"]
+    head: dict[str, object] = {
+        "name": settings.name,
+        "origin": settings.origin.value,
+        "owner": settings.owner,
+        "user": item.user,
+    }
+    if (client := settings.client) is not None:
+        head["client"] = {"bus": client.bus, "face": client.face, "notifier": client.notifier}
+    return json.dumps({**head, "active": item.active, "trusted": settings.only_user is None, "settings": given})
 
 
 def _plain(value: object) -> object:

@@ -12,8 +12,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,6 +26,8 @@ NAMES = {
     NEWRULE: "rule", DELRULE: "-rule",
 }  # fmt: skip
 GROUPS = (1, 5, 7, 8, 9, 11, 19)  # link; IPv4 address, route, rule; IPv6 address, route, rule
+NETLINK_NETFILTER, NFTABLES = 12, 7  # NFNLGRP_NFTABLES
+NFT = {10 << 8 | kind for kind in (3, 5, 6, 8, 12, 14)}  # chains, rules and elements; sets alone are marks of mpathd's
 SOL_NETLINK, ADD_MEMBERSHIP, SO_RCVBUFFORCE = 270, 1, 33
 BUFFER = 64 * 1024 * 1024
 IFF_RUNNING = 0x40
@@ -61,15 +63,31 @@ class News:
         return f"{self.time / 1e6:.3f} {NAMES.get(self.kind, str(self.kind))} port {self.port}"
 
 
+def listening(protocol: int, groups: Sequence[int]) -> socket.socket:
+    """A netlink socket that hears groups.
+
+    Args:
+        protocol: of netlink.
+        groups: what to hear.
+    """
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+    sock.bind((0, 0))
+    for group in groups:
+        sock.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
+    return sock
+
+
 class Ear:
     """Hears a namespace between entering and leaving.
 
     Args:
         ns: the namespace.
+        nft: hear of chains, rules and elements of nftables too.
     """
 
-    def __init__(self, ns: str) -> None:
-        self._ns = ns
+    def __init__(self, ns: str, *, nft: bool = False) -> None:
+        self._ns, self._nft = ns, nft
         self._raw: list[tuple[int, bytes]] = []
         self._wake, self._woken = os.pipe()
         self._ready = threading.Event()
@@ -87,26 +105,27 @@ class Ear:
 
     def _listen(self) -> None:
         step_in(self._ns)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
-            sock.bind((0, 0))
-            for group in GROUPS:
-                sock.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
+        with ExitStack() as stack:
+            socks = [stack.enter_context(listening(socket.NETLINK_ROUTE, GROUPS))]
+            if self._nft:
+                socks.append(stack.enter_context(listening(NETLINK_NETFILTER, (NFTABLES,))))
             with suppress(OSError):
                 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
             poll = select.poll()
-            poll.register(sock, select.POLLIN)
+            for sock in socks:
+                poll.register(sock, select.POLLIN)
             poll.register(self._wake, select.POLLIN | select.POLLHUP)
             self._ready.set()
             while True:
                 poll.poll()
-                at = time.monotonic_ns()
-                try:
-                    while True:
-                        self._raw.append((at, sock.recv(65536, socket.MSG_DONTWAIT)))
-                        at = time.monotonic_ns()
-                except BlockingIOError:
-                    pass
+                for sock in socks:
+                    at = time.monotonic_ns()
+                    try:
+                        while True:
+                            self._raw.append((at, sock.recv(65536, socket.MSG_DONTWAIT)))
+                            at = time.monotonic_ns()
+                    except BlockingIOError:
+                        pass
                 if any(fd == self._wake for fd, _ in poll.poll(0)):
                     return
 
@@ -115,7 +134,7 @@ class Ear:
 
         Args:
             at: when, in nanoseconds of the monotonic clock.
-            kind: any number that is no kind of rtnetlink.
+            kind: any number below 256 that is no kind of rtnetlink.
             port: not 0: an agent did it.
         """
         self._raw.append((at, HEADER.pack(16, kind, 0, 0, port)))
@@ -135,7 +154,8 @@ class Ear:
             offset = 0
             while offset + 16 <= len(data):
                 length, kind, _, _, port = HEADER.unpack_from(data, offset)
-                out.append(News(at, kind, port, data[offset + 16 : offset + length]))
+                if kind < 1 << 8 or kind in NFT:
+                    out.append(News(at, kind, port, data[offset + 16 : offset + length]))
                 offset += (length + 3) & ~3
         return out
 

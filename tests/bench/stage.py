@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from labkit import Lab, LabError
@@ -42,6 +42,8 @@ class Answer:
         first: milliseconds from its arrival to the first write.
         writes: how many objects the agent wrote.
         right: everything was in place then.
+        began: when it arrived, in nanoseconds of the monotonic clock.
+        news: all that was heard.
     """
 
     event: Event
@@ -49,6 +51,8 @@ class Answer:
     first: float | None
     writes: int
     right: bool
+    began: int = 0
+    news: tuple[News, ...] = field(default=(), repr=False)
 
 
 def latency(world: Sequence[News], written: Sequence[News], which: int = -1) -> float | None:
@@ -70,12 +74,15 @@ class Stage:
         quiet: seconds without news that are rest.
         limit: seconds until an event counts as never answered.
         hidden: the agent's writes cannot be told from the kernel's own: all news but the link's are its.
+        nft: what it writes to nftables counts too.
     """
 
-    def __init__(self, lab: Lab, quiet: float = QUIET, limit: float = LIMIT, *, hidden: bool = False) -> None:
+    def __init__(
+        self, lab: Lab, quiet: float = QUIET, limit: float = LIMIT, *, hidden: bool = False, nft: bool = False
+    ) -> None:
         self._quiet, self._limit, self._hidden = quiet, limit, hidden
         self._indexes = {end.dev: lab.index("client", end.dev) for end in lab.topology.ends("client")}
-        self.ear = Ear(lab.ns("client"))
+        self.ear = Ear(lab.ns("client"), nft=nft)
         self._client = Driver(lab.ns("client"))
         self._far = Driver(lab.ns("net"))
 
@@ -122,4 +129,6 @@ class Stage:
             written = [one for one in news if one.kind != NEWLINK]
         else:
             written = [one for one in news if one.port not in {0, self._client.port}]
-        return Answer(event, latency(world, written), latency(world, written, 0), len(written), good)
+        began = world[0].time if world else 0
+        took, first = latency(world, written), latency(world, written, 0)
+        return Answer(event, took, first, len(written), good, began, tuple(news))

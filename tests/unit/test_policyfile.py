@@ -64,7 +64,10 @@ def test_everything_at_once() -> None:
         ("[session.a]\nusers = 1\nwithout_service = 'drop'\n", ":3:1", ["block, main"]),
         ("[session.a]\nusers = 1\ncgroup = '../x'\n", ":3:1", ["below the root"]),
         ("[session.'a b']\nusers = 1\n", ":1:1", ["'a b' is no name"]),
+        ("[session.a]\nusers = ['4999999999']\n", ":2:1", ["'4999999999' is no user here"]),
+        ("[session.a]\nusers = ['" + "9" * 5000 + "']\n", ":2:1", ["is no user here"]),
         ("session.a.users = true\n", ":1:1", ["True is no user"]),
+        ("[session.a]\npriority = " + "9" * 5000 + "\n", "", ["a number in it is too long"]),
         ("[session.a\nusers = 1\n", ":1:11", ["TOML"]),
         ("", "", ["no session in it"]),
     ],
@@ -98,6 +101,7 @@ def test_connmans_files() -> None:
     ("text", "words"),
     [
         ("[policy_a]\nuid = nobody9\n", "'nobody9' is no user"),
+        ("[policy_a]\ngid = 4294967295\n", "'4294967295' is no group"),
         ("[policy_a]\nAllowedBearers = wifi\n", "catches no traffic"),
         ("[policy_a]\nuid = alice\nAllowedBearers = wlan\n", "'wlan' is no bearer"),
         ("[policy_a]\nuid = alice\nBearers = wifi\n", "no key 'Bearers'"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpathd.model.errors import InvalidArguments
 from mpathd.model.selector import NAMES, WITH_PORTS, FlowSelector
 from mpathd.model.words import Family, Prefix
-from mpathd.plan.selectors import parse, parse_all
+from mpathd.plan.selectors import _plain_prefix, parse, parse_all
 
 
 def _prefixes(family: Family) -> st.SearchStrategy[Prefix | None]:
@@ -105,7 +105,11 @@ def test_canonical_form(text: str, canonical: str) -> None:
         ("*-*-tcp-٣", "expected 1-65535"),
         ("fd00::1-*-icmp", "IPv4 only"),
         ("10.0.0.1-*-icmpv6", "IPv6 only"),
+        ("*-*-" + "9" * 5000, "0-255"),
+        ("*-*-tcp-*-" + "9" * 5000, "expected 1-65535"),
+        ("*-*-tcp-1:" + "0" * 5000 + "2", "expected 1-65535"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_bad_selectors(text: str, words: str) -> None:
     with pytest.raises(InvalidArguments) as caught:
@@ -126,3 +130,23 @@ def test_names_and_numbers_agree_with_the_system() -> None:
     for number, name in NAMES.items():
         theirs = {"icmpv6": "ipv6-icmp"}.get(name, name)
         assert socket.getprotobyname(theirs) == number
+
+
+@given(
+    st.ip_addresses().map(str)
+    | st.ip_addresses().map(lambda ip: ip.exploded.upper())
+    | st.text("0123456789abcf:.%", max_size=12),
+    st.sampled_from(["", "/"])
+    | st.integers(0, 130).map(lambda bits: f"/{bits}")
+    | st.sampled_from(["/08", "/-1", "/255.0.0.0"]),
+)
+def test_the_quick_way_reads_prefixes_as_the_other_does(address: str, bits: str) -> None:
+    field = (address + bits).lower()
+    try:
+        slow = Prefix(str(ipaddress.ip_network(field)))
+    except ValueError:
+        slow = None
+
+    assert _plain_prefix(field) in {None, slow}
+    if slow is not None and "." not in address.partition(":")[2] and bits[1:].isdigit() and len(bits) < 5:
+        assert _plain_prefix(field) == slow or slow.startswith("::")

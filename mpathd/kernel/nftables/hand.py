@@ -8,19 +8,17 @@ given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so text
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 
 from ...model.packet import TABLE, Load, Ruleset
 from ...model.statistics import Count
 from .conntrack import forget
 from .library import Library, Missing
+from .listing import Listing, listing
 from .netlink import Netfilter
 
-STATE = re.compile(r"set state_([0-9a-f]{16}) ")
 NAME = TABLE.partition(" ")[2]
-SEEN = re.compile(r"\n\tset (seen_[0-9a-f]{16}) \{\n\t\ttype mark\n\t\}\n")
 COUNTED = re.compile(r"counter (\S+) \{\s+packets (\d+) bytes (\d+)\s+\}")
-COUNTERS = re.compile(r"packets \d+ bytes \d+")
+STATE = "state_"  # name of the set that carries the digest (plan/nft.py)
 
 
 class Nftables:
@@ -32,11 +30,13 @@ class Nftables:
         self.missing = ""
         self._generation = -2
         self._known: Ruleset | None = None  # what we wrote last, while nobody has changed it since
-        self._listing: str | None = None
+        self._listing: Listing | None = None
+        self._unread, self._unsealed = True, False
         self._digest = ""
 
     def close(self) -> None:
         """Give socket and context back."""
+        self._seal()
         self._netfilter.close()
         if self._library is not None:
             self._library.close()
@@ -49,29 +49,23 @@ class Nftables:
                 self.missing = str(error)
         return self._library
 
-    def _list(self) -> str:
-        library = self._open() if self._netfilter.has_table(NAME) else None
-        if library is None:
-            return ""
-        output, error = library.run(f"list table {TABLE}", terse=True)
-        return "" if error else COUNTERS.sub("", output)
-
     def look(self) -> tuple[Ruleset | None, str]:
         """Give what our table holds, None if only its digest is known, and that digest (empty: there is no table)."""
         current = self._netfilter.generation()
         if current != self._generation:
-            listing = self._list()
-            if listing != self._listing:
+            found = listing(self._netfilter, NAME)
+            if self._unread or self._unsealed or found != self._listing:
                 # At the first look the table may be our predecessor's, whole as it left it; later, others changed it.
-                intact = self._listing is None and _intact(listing)
-                self._known, self._listing = (None if listing else Ruleset()), listing
-                found = STATE.search(listing)
-                self._digest = found[1] if found and intact else "?" if listing else ""
+                intact = self._unread and found is not None and found.intact
+                self._known, self._listing = (None if found else Ruleset()), found
+                self._digest = _digest(found) if intact else "?" if found else ""
+                self._unread = self._unsealed = False
             self._generation = current
         return self._known, self._digest
 
     def moved(self) -> bool:
-        """Tell whether somebody else has changed a ruleset since the last look."""
+        """Tell whether somebody else has changed a ruleset since the last look; what we wrote is sealed if not."""
+        self._seal()
         return self._netfilter.generation() != self._generation
 
     def forget(self, mark: int, mask: int) -> int:
@@ -107,24 +101,37 @@ class Nftables:
         library = self._open()
         if library is None:
             return self.missing
-        old = SEEN.search(self._listing or "")
-        goes = f"delete set {TABLE} {old[1]}\n" if old and not load.anew else ""
+        old = self._listing.seal if self._listing is not None else ""
+        goes = f"delete set {TABLE} {old}\n" if old and not load.anew else ""
+        before = self._netfilter.generation()
         _, error = library.run(text + goes)
-        if not error and not load.want.empty:
-            library.run(f"add set {TABLE} {_seal(self._list())} {{ type mark; }}")
-        # The generation before the listing: what others change in between is then news, not a part of what we know.
-        generation, self._listing = self._netfilter.generation(), self._list()
-        ours = not error and (not self._listing if load.want.empty else _intact(self._listing))
-        self._generation = generation if ours else -2
+        after = self._netfilter.generation()
+        # Each transaction counts one: if somebody else's came in between, nobody knows what the table holds now.
+        ours = not error and after == before + 1
+        self._unread, self._unsealed = False, ours and not load.want.empty
+        self._listing = None if ours else listing(self._netfilter, NAME)
+        self._generation = after if ours else -2
         self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
         return error.strip()
 
+    def _seal(self) -> None:
+        """Write down in the table what it looks like: later, since nobody has to wait for it.
 
-def _seal(listing: str) -> str:
-    """The name of the set that says: the table is as its maker left it."""
-    return f"seen_{sha256(listing.encode()).hexdigest()[:16]}"
+        Without a seal (we were killed just now) the next mpathd writes the table anew, which is no harm.
+        """
+        if self._library is None or not self._unsealed or self._netfilter.generation() != self._generation:
+            return
+        self._unsealed = False
+        found = listing(self._netfilter, NAME)
+        if found is not None:
+            self._library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
+        if found is not None and self._netfilter.generation() == self._generation + 1:
+            self._generation, self._listing = self._generation + 1, found.sealed
+        else:
+            self._generation, self._known, self._digest = -2, None, "?"
 
 
-def _intact(listing: str) -> bool:
-    found = SEEN.search(listing)
-    return found is not None and _seal(SEEN.sub("", listing)) == found[1]
+def _digest(found: Listing | None) -> str:
+    """The digest that our predecessor left in the table."""
+    names = found.sets if found is not None else frozenset()
+    return next((name.removeprefix(STATE) for name in names if name.startswith(STATE)), "?")

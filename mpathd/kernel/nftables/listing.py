@@ -1,0 +1,78 @@
+"""What stands in our table, elements aside, as the kernel's own bytes.
+
+libnftables' terse listing fetches every element only to leave it out: 70 ms with 10,000 of them, 1 ms without any.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from .netlink import NFT_SUBSYS, Netfilter
+
+GETCHAIN, GETRULE, GETSET = 4, 7, 10
+TABLE_ATTRIBUTE = 1  # NFTA_CHAIN_TABLE, NFTA_RULE_TABLE and NFTA_SET_TABLE are one number
+# What a rule's counters have counted: name, header of NFTA_EXPR_DATA, bytes and packets. How often a chain is used
+# (NFTA_CHAIN_USE), which a transaction that fails changes for a moment.
+COUNTED = re.compile(rb"counter\0.{28}", re.DOTALL)
+USE = re.compile(rb"\x08\0\x06\0.{4}", re.DOTALL)
+SEAL = "seen_"  # name of the set that says: the table is as its maker left it
+HEADER = struct.Struct("=HH")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Our table at one moment.
+
+    Args:
+        sets: names of sets and maps, without the seal's.
+        content: a digest of chains, rules and declarations of sets.
+        seal: the name of the set that seals it; empty if there is none.
+    """
+
+    sets: frozenset[str] = frozenset()
+    content: str = ""
+    seal: str = ""
+
+    @property
+    def wanted_seal(self) -> str:
+        """The seal that fits the content."""
+        return f"{SEAL}{self.content[:16]}"
+
+    @property
+    def sealed(self) -> Listing:
+        """The same with the seal that fits."""
+        return replace(self, seal=self.wanted_seal)
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is as its maker left it."""
+        return bool(self.seal) and self.seal == self.wanted_seal
+
+
+def listing(netfilter: Netfilter, name: str) -> Listing | None:
+    """Give what a table holds; None if there is none.
+
+    Args:
+        netfilter: the socket to ask by.
+        name: of a table of family inet.
+    """
+    if not netfilter.has_table(name):
+        return None
+    table = name.encode() + b"\0"
+    head = HEADER.pack(4 + len(table), TABLE_ATTRIBUTE) + table + bytes(-len(table) & 3)
+    # The kernel gives the chains of all tables. A set cannot be replaced under rules that use it: its name suffices.
+    chains = b"".join(one for one in netfilter.dump(NFT_SUBSYS | GETCHAIN, head) if one.startswith(head))
+    rules = b"".join(netfilter.dump(NFT_SUBSYS | GETRULE, head))
+    names = [_name(one, len(head)) for one in netfilter.dump(NFT_SUBSYS | GETSET, head) if one.startswith(head)]
+    sets = frozenset(one for one in names if not one.startswith(SEAL))
+    content = sha256(USE.sub(b"", chains) + COUNTED.sub(b"", rules) + "\n".join(sorted(sets)).encode()).hexdigest()
+    return Listing(sets, content, next((one for one in names if one.startswith(SEAL)), ""))
+
+
+def _name(data: bytes, offset: int) -> str:
+    """The text behind an object's first attribute."""
+    length, _ = HEADER.unpack_from(data, offset)
+    return data[offset + HEADER.size : offset + length].rstrip(b"\0").decode(errors="replace")
