@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kernel.helpers_cgroup import MPTCP_PORT, Cgroup, MptcpEcho
+from kernel.helpers_cgroup import MPTCP_PORT, Cgroup, MptcpEcho, programs
 from kernel.helpers_early import way
 from kernel.helpers_peer import Peer, Reached
 from kernel.helpers_sessions import FAMILIES, KINDS, OF, OTHER, PORT, SERVER, TCP, TIMED_OUT, UPLINKS, Case
@@ -206,8 +206,8 @@ def test_the_inner_group_wins(case: Case, group: Cgroup, peer: Peer, first: str,
         goes(who, mark_of(case, "inner"), 3, family)
         goes(peer, mark_of(case, "outer"), 2, family)
 
-        (case.policies / "inner.toml").unlink()
-        case.settle()
+        (case.policies / "inner.toml").unlink()  # mpathd waits a little, in case the file is being replaced
+        eventually(lambda: not programs(inside.folder), what="the inner session's programs are gone")
         goes(who, mark_of(case, "outer"), 2, family)
 
 
