@@ -25,6 +25,8 @@ from .rtnetlink import Hand, Watch
 # Programs that are known to remove or rewrite rules and routes of others.
 MEDDLERS = {"systemd-networkd", "NetworkManager", "connmand", "dhcpcd", "netifd", "keepalived", "firewalld"}
 
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
 
 class Machine:
     """The kernel of this network namespace."""
@@ -60,6 +62,7 @@ class Machine:
             homes=homes,
             digest=digest,
             rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"),
+            forwarding=any(sysctl.number(name) for name in FORWARDING),
             arp_ignore_all=sysctl.number("net.ipv4.conf.all.arp_ignore"),
         )
 

@@ -140,6 +140,7 @@ class World:
         walls: such routes in other tables: family, table, and the route in the words of `ip`.
         rp_filter_all: net.ipv4.conf.all.rp_filter; the kernel takes the greater of it and the link's.
         arp_ignore_all: the same for arp_ignore.
+        forwarding: this machine passes on what is not for it, in one family at least.
         homes: control groups of sessions that can be entered.
         next_expiry: seconds until the first route of main runs out, None if none does.
     """
@@ -158,5 +159,6 @@ class World:
     walls: tuple[tuple[Family, int, str], ...] = ()
     rp_filter_all: int = 0
     arp_ignore_all: int = 0
+    forwarding: bool = False
     homes: frozenset[str] = frozenset()
     next_expiry: float | None = None

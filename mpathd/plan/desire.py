@@ -15,7 +15,7 @@ from ..model.routing import Action, KernelState, Route, Rule
 from ..model.view import Desired, Finding, Service, SessionView, View
 from ..model.words import Family, Prefix, Technology, host
 from ..model.world import LinkAddress, World
-from . import early, marks
+from . import early, forward, marks
 from .findings import Scene, findings
 from .membership import Member, members
 from .naming import mac_text, technology
@@ -195,7 +195,12 @@ def desire(world: World, policy: Policy) -> Desired:
     if sockets:
         rules.update(early.exceptions(numbers))
     wanted.update(marks.tables(choices, main, numbers))
-    packets = ruleset(choices, found, numbers)
+    links: tuple[forward.LinkMark, ...] = ()
+    if world.forwarding:
+        ways = [(m, tuple(f for f in Family if verdicts[m.id][f].routed)) for m in found]
+        links = forward.link_marks(ways, world.rules, {s.number for s in policy.sessions}, numbers)
+        rules.update(forward.rules(links, numbers))
+    packets = ruleset(choices, found, numbers, links, forwarding=world.forwarding)
     services = tuple(_service(member, verdicts[member.id]) for member in found)
     sessions = tuple(_session(choice, numbers) for choice in choices)
     troubles: tuple[Finding, ...] = findings(Scene(world, policy, found, services, sessions))

@@ -7,16 +7,17 @@ by its selectors when it is made, and by the guard when it leaves; only the guar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..model.numbers import Numbers
 from ..model.packet import Chain, Ruleset, Table
 from ..model.session import Nat
 from ..model.statistics import counter
 from ..model.words import Family
+from .forward import LinkMark
 from .membership import Member
 from .sessions import Choice
-from .shapes import lookups
+from .shapes import Lookup, lookups
 
 # What is never a session's traffic, also with `*-*-*` (mpathd-policy(5)); each line is a test.
 NEVER = (
@@ -30,6 +31,14 @@ NEVER = (
     "ct direction reply accept",  # answers to what came in, and errors about it
 )
 WORDS = {Family.INET: "ip", Family.INET6: "ip6"}
+
+# When a session turns to another link its connections are forgotten. What a closed socket says again has no user any
+# more, and is known by this alone. An answer that is still on its way would look as a connection from outside, whose
+# "answers" are nobody's session. Shorter than conntrack's own memory of an
+# unanswered datagram (30 s), so that what it has forgotten by itself is not meant.
+LATE = "flags dynamic,timeout; timeout 20s; size 65535"
+OPENED = "ct direction original meta l4proto { tcp, udp }"
+TALK = " . meta l4proto . th dport . th sport"
 
 
 def _quoted(name: str) -> str:
@@ -98,11 +107,52 @@ def _guard(choice: Choice) -> Chain:
     return Chain(
         (
             "oifname != @uplinks accept",
+            *(f"{OPENED} update @late{4 if f is Family.INET else 6} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
             f"oifname . ip saddr @ok4_{number} {sent} accept",
             f"oifname . ip6 saddr @ok6_{number} {sent} accept",
             f'counter name "{counter("d", choice.session.born)}" drop',
         )
     )
+
+
+def _forwarded(mark: str, keep: str, more: tuple[str, ...] = ()) -> Chain:
+    """What comes from behind us on a connection that has a mark already."""
+    return Chain((*more, "iifname @uplinks accept", f"meta mark set meta mark & {keep} | {mark}", "accept"))
+
+
+def _refusal(choice: Choice, uplinks: Iterable[str]) -> Chain:
+    """What is to be forwarded and has no way hears it at once: of an unreachable network UDP hears nothing."""
+    rules = []
+    ways = _braces(uplinks)  # nft 1.0.6 takes no named set of names for what fib finds
+    count = f'counter name "{counter("d", choice.session.born)}"'
+    for family in Family:
+        if family not in choice.defaults and not choice.falls_back(family):
+            which = f"meta nfproto ipv{4 if family is Family.INET else 6} fib daddr oifname {ways}"
+            rules += [f"{which} meta l4proto tcp {count} reject with tcp reset", f"{which} {count} reject"]
+    return Chain(tuple(rules))
+
+
+def _arrivals(
+    numbers: Numbers,
+    links: tuple[LinkMark, ...],
+    looks: Iterable[Lookup],
+    everything: tuple[int, ...],
+    *,
+    forwarding: bool,
+) -> Iterator[str]:
+    """What comes in: late answers, connections of links, what is known, and then what is to be forwarded."""
+    mask = f"{numbers.mark_mask:#x}"
+    for family in Family:
+        late = f"{WORDS[family]} saddr . meta l4proto . th sport . th dport @late{4 if family is Family.INET else 6}"
+        yield f"iifname @uplinks ct state new {late} drop"
+    if links:
+        yield "ct state new iifname vmap @links"
+    yield f"ct mark & {mask} vmap @arrivals"
+    if not forwarding:
+        return
+    yield from ("iifname lo accept", "iifname @uplinks accept", "jump never", NEVER[-1])
+    yield from (f"{look.expression} vmap @{look.name}" for look in looks if "meta sk" not in look.expression)
+    yield from (f"goto s_{number}" for number in everything[:1])
 
 
 def _counted(choice: Choice, kind: str) -> Table:
@@ -112,25 +162,34 @@ def _counted(choice: Choice, kind: str) -> Table:
     return Table("map", "type ifname : counter", elements)
 
 
-def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers) -> Ruleset:
-    """Give the whole table; nothing at all while no session marks.
+def ruleset(
+    choices: Iterable[Choice],
+    found: Iterable[Member],
+    numbers: Numbers,
+    links: tuple[LinkMark, ...] = (),
+    *,
+    forwarding: bool = False,
+) -> Ruleset:
+    """Give the whole table; nothing at all while no session marks, and no link does.
 
     Args:
         choices: sessions with their services.
         found: all services: the links that count as uplinks.
         numbers: marks.
+        links: those whose connections are answered by them.
+        forwarding: this machine is a router.
     """
     marking = [choice for choice in choices if choice.marks]
-    if not marking:
+    if not marking and not links:
         return Ruleset()
-    mask = f"{numbers.mark_mask:#x}"
+    mask, keep = f"{numbers.mark_mask:#x}", f"{0xFFFFFFFF & ~numbers.mark_mask:#x}"
     looks, everything = lookups(choice.session for choice in marking)
     tables = {look.name: look.table for look in looks}
     tables["uplinks"] = Table(
         "set", "type ifname", {_quoted(member.link.name): "" for member in found if member.way_out}
     )
     chains = {"never": Chain(NEVER[:-1])}
-    bound, kept, nats, guards, arrivals = {}, {}, {}, {}, {}
+    bound, kept, nats, guards, arrivals, refusals = {}, {}, {}, {}, {}, {}
     for choice in marking:
         number = choice.session.number
         mark = f"{numbers.mark(number):#x}"
@@ -138,9 +197,12 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
         chains[f"b_{number}"] = _bound(choice, numbers)
         bound[mark] = f"goto b_{number}"
         chains[f"g_{number}"] = _guard(choice)
-        chains[f"c_{number}"] = Chain((f"counter name iifname map @in_{number}",))
+        chains[f"c_{number}"] = _forwarded(mark, keep, (f"iifname @uplinks counter name iifname map @in_{number}",))
         tables[f"out_{number}"], tables[f"in_{number}"] = _counted(choice, "o"), _counted(choice, "i")
         arrivals[mark] = f"goto c_{number}"
+        if forwarding:
+            chains[f"q_{number}"] = _refusal(choice, tables["uplinks"].elements)
+            refusals[mark] = f"goto q_{number}"
         kept[mark], guards[mark] = f"goto s_{number}", f"goto g_{number}"
         if choice.session.settings.nat is Nat.AUTO:
             chains[f"n_{number}"] = _translation(choice)
@@ -155,12 +217,22 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
                     for address in member.addresses(family)
                 },
             )
+    for link in links:
+        mark, index = f"{link.mark:#x}", link.member.link.index
+        chains[f"l_{index}"] = Chain((f"ct mark set ct mark & {keep} | {mark}", "accept"))
+        chains[f"r_{index}"] = _forwarded(mark, keep)
+        arrivals[mark] = f"goto r_{index}"
+    ways = {_quoted(link.member.link.name): f"goto l_{link.member.link.index}" for link in links}
+    tables["links"] = Table("map", "type ifname : verdict", ways)
+    for bits, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
+        tables[f"late{bits}"] = Table("set", f"type {kind} . inet_proto . inet_service . inet_service; {LATE}")
     for name, elements in (
         ("bound", bound),
         ("kept", kept),
         ("nats", nats),
         ("guards", guards),
         ("arrivals", arrivals),
+        ("refusals", refusals),
     ):
         tables[name] = Table("map", "type mark : verdict", elements)
     chains["output"] = Chain(
@@ -171,6 +243,7 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
             f"ct mark & {mask} vmap @kept",
             *(f"{look.expression} vmap @{look.name}" for look in looks),
             *(f"goto s_{number}" for number in everything[:1]),
+            *(f"oifname @uplinks {WORDS[f]} daddr{TALK} @late{4 if f is Family.INET else 6} drop" for f in Family),
         ),
         "type route hook output priority mangle; policy accept;",
     )
@@ -182,8 +255,13 @@ def ruleset(choices: Iterable[Choice], found: Iterable[Member], numbers: Numbers
         "type filter hook postrouting priority 150; policy accept;",
     )
     chains["arrive"] = Chain(
-        (f"ct mark & {mask} vmap @arrivals",), "type filter hook prerouting priority mangle; policy accept;"
+        tuple(_arrivals(numbers, links, looks, everything, forwarding=forwarding)),
+        "type filter hook prerouting priority mangle; policy accept;",
     )
+    if forwarding:  # behind `arrive`, whose verdicts end the chain
+        chains["refuse"] = Chain(
+            (f"meta mark & {mask} vmap @refusals",), "type filter hook prerouting priority -149; policy accept;"
+        )
     counters = {counter("d", choice.session.born) for choice in marking}
     counters |= {counter(kind, c.session.born, m.id) for c in marking for m in c.counted for kind in "io"}
     return Ruleset(tables, chains, frozenset(counters))

@@ -95,7 +95,7 @@ def _join(parts: Sequence[Key]) -> Key:
         shape += words
         box += ranges
         size *= width
-    return shape, " . ".join([text for _, text, _, _ in parts]), box, size
+    return shape, " . ".join([text for words, text, _, _ in parts if words]), box, size
 
 
 def _flow(flow: FlowSelector) -> Key:

@@ -182,8 +182,13 @@ class Case:
             eventually(lambda: self._living_nft().count("chain s_") == left, what=f"{names} are gone")
             self.settle()
             return
-        eventually(lambda: not self._living_nft(), what="nothing is left in nft")
-        eventually(lambda: not any("fwmark" in self.lab.ip(self.client, f"-{f} rule") for f in FAMILIES))
+        eventually(lambda: "chain s_" not in self._living_nft(), what="no session is left in nft")
+        eventually(lambda: not any(self._session_marks(f) for f in FAMILIES), what="no session's rule is left")
+
+    def _session_marks(self, family: int) -> list[int]:
+        """Marks in rules, but for those of links, which are at the end of all numbers."""
+        found = re.findall(r"fwmark (0x\w+)", self.lab.ip(self.client, f"-{family} rule"))
+        return [mark for mark in (int(text, 16) for text in found) if 0 < mark < 0x7000_0000]
 
     def settle(self, timeout: float = 8.0) -> None:
         """Wait until mpathd has seen everything that was done before, and has written what it wanted.

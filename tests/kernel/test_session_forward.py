@@ -149,6 +149,8 @@ def test_when_its_link_goes_nothing_leaves_by_the_other(case: Home, family: int)
         case.carrier(2, up=True)
         for line in ("10.1.2.1", "fd00:1:2::1"):
             case.lab.ip("router", f"-{6 if ':' in line else 4} route replace default via {line} dev wan2 metric 200")
+        for each in FAMILIES:
+            case.lab.ip("isp2", f"-{each} route replace {LAN[each]} via {WANS[each][1]}")  # went with the link
         case.settle()
     case.forwards(way(2, family), family, PORT)
 

@@ -1,0 +1,74 @@
+"""Answers of hosts behind this machine leave by the link that the question came in by.
+
+An address of this machine says by which link its traffic leaves; a host behind it has none of the link's. So each
+connection that comes in by a multipath-routed service gets the mark of that link in conntrack, and the answers are
+routed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from ..model.numbers import MAIN, SESSION_END, SESSION_MAIN, SESSION_OWN, SESSION_TABLE, SESSIONS, SPLIT, Numbers
+from ..model.routing import Action, Rule
+from ..model.words import Family
+from .membership import Member
+from .numbering import foreign
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMark:
+    """A link whose connections are answered by it.
+
+    Args:
+        member: the service.
+        mark: of its connections.
+        families: in which it is routed.
+    """
+
+    member: Member
+    mark: int
+    families: tuple[Family, ...]
+
+
+def link_marks(
+    routed: Iterable[tuple[Member, tuple[Family, ...]]],
+    rules: Collection[Rule],
+    taken: Collection[int],
+    numbers: Numbers,
+) -> tuple[LinkMark, ...]:
+    """Give the marks of links. They come from the end of sessions' numbers, by the link's index: nothing is to be kept.
+
+    Args:
+        routed: services, and the families in which they are multipath-routed.
+        rules: of others; a mark that one of them would match is not used.
+        taken: numbers of sessions.
+        numbers: marks.
+    """
+    last = min(SESSIONS, numbers.mark_mask // numbers.mark_base)
+    out = []
+    for member, families in routed:
+        number = last - member.link.index
+        mark = numbers.mark(number)
+        if families and number > max(taken, default=0) and not foreign(mark, rules, numbers.mark_mask):
+            out.append(LinkMark(member, mark, families))
+    return tuple(out) if len(out) > 1 else ()  # with one link there is no other way
+
+
+def rules(marks: Iterable[LinkMark], numbers: Numbers) -> Iterator[Rule]:
+    """Give the rules of links' marks: as those of a session whose table is the link's.
+
+    Args:
+        marks: the links.
+        numbers: priorities.
+    """
+    mask, ours = numbers.mark_mask, numbers.protocol
+    own, main, whole, end = (numbers.priority(n) for n in (SESSION_OWN, SESSION_MAIN, SESSION_TABLE, SESSION_END))
+    for link in marks:
+        table, mark = link.member.table, link.mark
+        for family in link.families:
+            yield Rule(family, own, None, table, 0, mark, mask, protocol=ours)
+            yield Rule(family, main, None, MAIN, SPLIT[family], mark, mask, protocol=ours)
+            yield Rule(family, whole, None, table, None, mark, mask, protocol=ours)
+            yield Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
