@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 from mpathd.model.agent import Agent, Edit, Pass
+from mpathd.model.errors import NotFound
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import SETTINGS, Setting
 from mpathd.model.view import Service, View
 from mpathd.model.words import Family, ServiceState
 
+from .errors import listing, quoted
 from .face import Face
 from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, fit, told
 from .standard import OBJECT_MANAGER, differences, values
@@ -91,6 +93,29 @@ async def _set_defaults(call: Call) -> list[Any]:
     return []
 
 
+async def _move(call: Call, *, before: bool) -> list[Any]:
+    service, other = (service_at(call.tree, path, SERVICE) for path in call.args)
+    await call.agent.move(service, other, before=before)
+    return []
+
+
+def service_at(tree: Tree, path: str, interface: Interface) -> str:
+    """Give the identifier of the service at a path.
+
+    Args:
+        tree: what the face shows.
+        path: as a client gave it.
+        interface: that services have there.
+
+    Raises:
+        NotFound: no service is there.
+    """
+    services = {at: thing for at, thing in tree.objects.items() if interface in thing.interfaces}
+    if path not in services:
+        raise NotFound(f"no service at {quoted(path)}", listing("services here", services))
+    return str(services[path].subject.id)
+
+
 async def _reload(call: Call) -> list[Any]:
     await call.agent.reload()
     return []
@@ -122,6 +147,8 @@ MANAGER = Interface(
         *CREATE,
         Method("GetStatus", _get_status, gives=(Arg("status", "a{sv}"),)),
         Method("SetDefaults", _set_defaults, takes=(Arg("settings", "a{sv}"),), may=trusted),
+        Method("MoveBefore", partial(_move, before=True), takes=(Arg("service", "o"), Arg("other", "o")), may=trusted),
+        Method("MoveAfter", partial(_move, before=False), takes=(Arg("service", "o"), Arg("other", "o")), may=trusted),
         Method("Reload", _reload, may=trusted),
     ),
     properties=(

@@ -129,6 +129,20 @@ class Agent(Protocol):
             NotApplied: saved, but the kernel refused; the text lists the refused commands.
         """
 
+    async def move(self, service: str, other: str, *, before: bool) -> None:
+        """Put a service directly before or behind another, save it, and wait until the kernel has it.
+
+        Args:
+            service: identifier of the one that is moved.
+            other: identifier of the one that it is moved to.
+            before: before it, else behind it.
+
+        Raises:
+            NotFound: one of them is not here; the text lists those that are.
+            InvalidArguments: both are the same.
+            NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+
     async def create_session(self, wish: SessionWish) -> None:
         """Make a session and wait until the kernel has it.
 

@@ -85,4 +85,5 @@ def edited(stored: Stored, edit: Edit) -> Stored:
         service: {field: value for field, value in values.items() if field not in edit.values}
         for service, values in stored.services.items()
     }
-    return Stored({**stored.defaults, **edit.values}, {service: values for service, values in kept.items() if values})
+    services = {service: values for service, values in kept.items() if values}
+    return replace(stored, defaults={**stored.defaults, **edit.values}, services=services)

@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 from mpathd.accounts import NAMES
 from mpathd.bus.native import native_face
 from mpathd.model.agent import Edit, Pass, SessionWish, Status
-from mpathd.model.errors import NotFound, NotSupported, Refusal
+from mpathd.model.errors import InvalidArguments, NotFound, NotSupported, Refusal
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Rule, Step, Verb
 from mpathd.model.session import Origin
@@ -30,6 +30,7 @@ from mpathd.model.statistics import Statistics
 from mpathd.model.view import Finding, Service, SessionView, View
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Severity, Technology
 from mpathd.model.world import Gateway, LinkAddress
+from mpathd.plan.order import moved
 from mpathd.plan.wishes import Limits, Wished, admitted, settings_of
 from mpathd.plan.wishes import values as check
 
@@ -187,6 +188,22 @@ class FakeAgent:
             ),
             reason=f"setting {', '.join(edit.values)}",
         )
+
+    async def move(self, service: str, other: str, *, before: bool) -> None:
+        """Put a service elsewhere at once.
+
+        Args:
+            service: the one that is moved.
+            other: where to.
+            before: before it, else behind it.
+        """
+        self.asked.append(("move before" if before else "move after", service, other))
+        if self.failure is not None:
+            raise self.failure
+        here = {one.id: one for one in self.view.services}
+        if service == other:
+            raise InvalidArguments(f"service '{service}' cannot stand before itself", "name two services")
+        await self.show(*(here[name] for name in moved((*here,), (), service, other, before=before)), reason="order")
 
     async def create_session(self, wish: SessionWish) -> None:
         """Make a session at once.
