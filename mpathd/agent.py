@@ -63,7 +63,7 @@ class LiveAgent(Loop):
         """
         values = check(edit.values)
         services = self._services_here(*filter(None, [edit.service]))
-        self._save(edited(self._stored, replace(edit, values=values)))
+        self._save(edited(self._stored, replace(edit, values=values)), lasting=edit.lasting)
         service = services.get(edit.service or "")
         done = await self._passed(f"setting {', '.join(values)} of {service.interface if service else 'all'}")
         tables = {service.table} if service else {s.table for s in services.values()}
@@ -115,8 +115,9 @@ class LiveAgent(Loop):
                 raise NotFound(f"no service called '{name}'", f"services here: {', '.join(services) or 'none'}")
         return services
 
-    def _save(self, stored: Stored) -> None:
-        self._memory.save(stored)
+    def _save(self, stored: Stored, *, lasting: bool = True) -> None:
+        if lasting:
+            self._memory.save(stored)
         self._stored = stored
         self._policy = replace(self._policy, stored=stored)
 

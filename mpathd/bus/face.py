@@ -266,7 +266,7 @@ class Face:
     def _put(self, line: Line, message: Message, job: Callable[[], Awaitable[None]]) -> bool:
         if self._senders is None or self._senders.put((line, message.sender), job):
             return self._senders is not None
-        name = self._surface.errors + "LimitsExceeded"
+        name = self._surface.error("LimitsExceeded")
         text = f"{WAITING} calls of {message.sender} wait already\n  wait for answers before the next"
         _reply(line.wire, message, Message.new_error(message, name, text))
         return False
@@ -291,11 +291,11 @@ class Face:
                 return
             message = await asyncio.to_thread(unmarshal, frame)
         except MpathError as error:
-            _reply(line.wire, head, Message.new_error(head, error_name(error, self._surface.errors), str(error)))
+            _reply(line.wire, head, Message.new_error(head, error_name(error, self._surface.error), str(error)))
             return
         except Exception as error:
             log.warning("bus.message_unreadable", error=str(error))
-            name = self._surface.errors + "InvalidArguments"
+            name = self._surface.error("InvalidArguments")
             _reply(line.wire, head, Message.new_error(head, name, "the message cannot be read\n  send it again"))
             return
         finally:

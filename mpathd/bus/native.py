@@ -193,7 +193,6 @@ class NativeSurface:
     """
 
     name = NAME
-    errors = NAME + ".Error."
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -201,6 +200,15 @@ class NativeSurface:
         self._defaults: ServiceSettings | None = None
         self._sessions = Sessions()
         self._tree = Tree({})
+
+    @staticmethod
+    def error(name: str) -> str:
+        """Give the full name of an error.
+
+        Args:
+            name: the model's own.
+        """
+        return f"{NAME}.Error.{name}"
 
     def tree(self) -> Tree:
         """Manager, services and sessions as they are now; made anew only when the picture or the defaults are new."""

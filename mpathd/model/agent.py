@@ -21,10 +21,12 @@ class Edit:
     Args:
         values: field of SETTINGS to value.
         service: identifier of the service; None sets the default and forgets the stored values of all services.
+        lasting: it is saved; else it holds until the next start, or until the same is set to last (one service only).
     """
 
     values: Mapping[str, bool | str]
     service: str | None = None
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,24 +32,26 @@ class Refused(Exception):
 
 
 class Client:
-    """One connection that hears all signals of net.mpathd.
+    """One connection that hears all signals of net.mpathd, or of net.connman.
 
     Args:
         address: of the bus.
         name: whom to call; a face that waits for its name is called by its unique one.
+        face: whose signals and calls are heard.
     """
 
-    def __init__(self, address: str, name: str = "net.mpathd") -> None:
+    def __init__(self, address: str, name: str = "net.mpathd", face: str = "net.mpathd") -> None:
         self.bus = MessageBus(bus_address=address)
         self.name = name
+        self.face = face
         self.signals: list[Message] = []
-        self.notices: list[Message] = []  # calls of net.mpathd.Notification, in order
+        self.notices: list[Message] = []  # calls of Notification, in order
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await asyncio.wait_for(self.bus.connect(), 10)
         self.bus.add_message_handler(self._hear)
-        rule = "type='signal',path_namespace='/net/mpathd'"
+        rule = f"type='signal',sender='{self.face}'"
         await self.bus.call(
             Message(
                 destination="org.freedesktop.DBus",
@@ -67,10 +69,10 @@ class Client:
         await asyncio.gather(self.bus.wait_for_disconnect(), return_exceptions=True)
 
     def _hear(self, message: Message) -> bool:
-        if message.message_type is MessageType.SIGNAL and message.path.startswith("/net/mpathd"):
+        if message.message_type is MessageType.SIGNAL and message.sender != "org.freedesktop.DBus":
             self.signals.append(message)
             self._news.set()
-        if message.message_type is MessageType.METHOD_CALL and message.interface == "net.mpathd.Notification":
+        if message.message_type is MessageType.METHOD_CALL and message.interface == f"{self.face}.Notification":
             self.notices.append(message)
             self._news.set()
             return True

@@ -96,6 +96,24 @@ def test_a_setting_is_saved_and_in_the_kernel_before_the_answer() -> None:
     _run(work, lambda: _loop(kernel, on=False, memory=memory))
 
 
+def test_what_is_to_pass_is_in_the_kernel_and_not_saved() -> None:
+    kernel, memory = FakeKernel(_world()), Memory()
+
+    async def work(loop: LiveAgent) -> None:
+        loop.pass_()
+        await loop.change(Edit({"autoconnect": False}, ID, lasting=False))
+        assert [s.routed for s in loop.view.services] == [False, True]
+        assert len(kernel.world.have.rules) == 4
+        await loop.reload()
+        assert [s.settings.autoconnect for s in loop.view.services] == [False, True]
+        assert memory.saved == []
+        await loop.change(Edit({"mpath_tcp_link": "off"}, ID))
+        assert memory.saved[0].services == {ID: {"mpath_tcp_link": "off"}}
+        assert [s.settings.autoconnect for s in loop.view.services] == [False, True]
+
+    _run(work, lambda: _loop(kernel, memory=memory))
+
+
 def test_a_move_is_saved_and_seen_before_the_answer() -> None:
     kernel, memory = FakeKernel(_world()), Memory()
 

@@ -51,6 +51,24 @@ def test_a_default_forgets_what_services_had_of_it_and_nothing_else() -> None:
     assert after == Stored({"multipath_routing": True}, {"a": {"mpath_tcp_link": "backup"}}, ("b",))
 
 
+def test_what_passes_wins_until_the_same_is_set_to_last() -> None:
+    off = Edit({"autoconnect": False}, "a", lasting=False)
+    stored = edited(edited(Stored({}, {"a": {"multipath_routing": True}}), off), replace(off, service="b"))
+
+    assert [effective(Policy(stored=stored), name).autoconnect for name in "abc"] == [False, False, True]
+    assert effective(Policy(stored=stored), "a").multipath_routing
+    assert load(dump(stored)) == Stored({}, {"a": {"multipath_routing": True}}), "the next start knows nothing of it"
+    assert edited(stored, replace(off, values={"autoconnect": True})).passing["a"] == {"autoconnect": True}
+
+    lasting = edited(stored, Edit({"autoconnect": True}, "a"))
+    assert [effective(Policy(stored=lasting), name).autoconnect for name in "ab"] == [True, False]
+    assert lasting.passing == {"b": {"autoconnect": False}}
+    assert edited(stored, Edit({"mpath_tcp_link": "off"}, "a")).passing == stored.passing
+    assert edited(stored, Edit({"autoconnect": True})) == Stored(
+        {"autoconnect": True}, {"a": {"multipath_routing": True}}
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "words"),
     [
