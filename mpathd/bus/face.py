@@ -160,13 +160,13 @@ class Face:
             return
         if wire is not None and wire.connected:
             owner, self._owner = self._owner, False
+            if release and owner and self._line is not None and self._line.wire is wire:
+                self._call(self._line.notices.farewell())  # a client that sees the name go listens no longer
             try:
                 await wire.ask("ReleaseName", "s", self._surface.name)
             except (BusLost, BusRefusal, TimeoutError) as error:
                 log.info("bus.not_released", name=self._surface.name, error=str(error))
             await senders.finish(GOODBYE)
-            if release and owner and self._line is not None and self._line.wire is wire:
-                self._call(self._line.notices.farewell())
             try:
                 async with asyncio.timeout(GOODBYE):
                     await wire.drained()
