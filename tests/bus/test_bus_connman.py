@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -12,8 +13,9 @@ import pytest
 from dbus_next import Message, Variant
 
 from bus.client import Client, Refused, plain, tool
-from bus.harness import CABLE, SECOND, TUNNEL, Scene
+from bus.harness import CABLE, SECOND, TUNNEL, FakeAgent, PrivateBus, Scene
 from mpathd.bus.connman.errors import NAMES, error
+from mpathd.bus.connman.face import connman_face
 from mpathd.model.agent import Edit
 from mpathd.model.errors import NotApplied
 from mpathd.model.words import ServiceState, Technology
@@ -491,6 +493,31 @@ def test_only_root_may_be_connman(scene: Scene) -> None:
         uid=NOBODY,
     )
     assert said.startswith("Error org.freedesktop.DBus.Error.AccessDenied")
+
+
+def test_while_connman_runs_mpathd_waits_for_the_name() -> None:
+    async def play() -> None:
+        bus = PrivateBus()
+        bus.start()
+        try:
+            async with Client(bus.address) as real:
+                await real.bus.request_name(NAME)
+                face = connman_face(FakeAgent(), bus.address)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(face.serve())
+                    await face.tried()
+                    assert f"net.connman is owned by process {os.getpid()}" in face.trouble
+                    await real.bus.release_name(NAME)
+                    async with asyncio.timeout(10):
+                        while face.trouble:  # noqa: ASYNC110  # it becomes empty in another task
+                            await asyncio.sleep(0.005)
+                    async with Client(bus.address, NAME, NAME) as client:
+                        assert len(await client.call("/", MANAGER, "GetServices")) == 3
+                    await face.stop()
+        finally:
+            bus.remove()
+
+    asyncio.run(play())
 
 
 def test_without_the_key_nobody_is_connman() -> None:

@@ -25,6 +25,4 @@ def world(shared: World) -> Iterator[World]:
     assert case.agent.running, case.agent.log.read_text()[-2000:]
     case.drop()
     shared.end_programs()
-    case.agent.ctl("config", "--autoconnect", "yes")
-    for link, before in zip(case.links[1:], case.links, strict=False):
-        assert case.agent.ctl("services", link, "--after", before).returncode == 0
+    shared.restore()

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any, Self, TypeVar
 
 from bench.peers.fetch import environment, program, unpacked
@@ -120,6 +121,9 @@ class World:
 
     Args:
         more: of Case.
+
+    Attributes:
+        ids: the services' identifiers, by the order of their links.
     """
 
     def __init__(self, **more: Any) -> None:
@@ -134,7 +138,8 @@ class World:
             self._bindings = unpacked("connman-bindings", BINDINGS)
             self._connmanctl = str(program(self._client, "usr/bin/connmanctl"))
             stack.enter_context(self.case)
-            self._nudged = self.ids[-1]
+            found = self.case.services()
+            self.ids = [found[link] for link in self.case.links]
             folder = self.case.folder / "session"
             folder.mkdir()
             self.session_bus = stack.enter_context(Bus(folder))
@@ -239,16 +244,20 @@ class World:
 
     # mpathd.
 
-    @property
-    def ids(self) -> list[str]:
-        """The services' identifiers, by the order of their links."""
-        found = self.case.services()
-        return [found[link] for link in self.case.links]
+    def restore(self) -> None:
+        """Put all services in use, and into their first order, if they are not."""
+        listed = [(line.split()[-1], line[1]) for line in self.ctl("services").splitlines()]
+        for name, letter in listed:
+            if letter != "A":
+                self.ctl("config", name, "--autoconnect", "yes")
+        if [name for name, _ in listed] != self.ids:
+            for before, name in pairwise(self.ids):
+                self.ctl("move-after", name, before)
 
     def nudge(self) -> None:
         """Change something that everybody tells who watches, and undo it."""
         for word in ("no", "yes"):
-            self.ctl("config", self._nudged, "--autoconnect", word)
+            self.ctl("config", self.ids[-1], "--autoconnect", word)
 
     def sessions(self) -> str:
         """What mpathctl lists of sessions of clients."""
