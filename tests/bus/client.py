@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -163,6 +164,26 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case _:
             return value
+
+
+def described(text: str) -> dict[str, tuple[dict[str, tuple[str, str]], dict[str, str]]]:
+    """Give the interfaces of an introspection: methods and signals with their types; what is D-Bus's own is left out.
+
+    Args:
+        text: as Introspect gives it.
+    """
+
+    def types(node: ET.Element, *directions: str | None) -> str:
+        return "".join(arg.get("type", "") for arg in node.findall("arg") if arg.get("direction") in directions)
+
+    return {
+        str(face.get("name")): (
+            {str(m.get("name")): (types(m, "in"), types(m, "out")) for m in face.findall("method")},
+            {str(s.get("name")): types(s, "out", None) for s in face.findall("signal")},
+        )
+        for face in ET.fromstring(text).findall("interface")  # noqa: S314  # mpathd's own text
+        if not str(face.get("name")).startswith("org.freedesktop.DBus")
+    }
 
 
 def tool(scene: Scene, *command: str, uid: int | None = None, gids: tuple[int, ...] = ()) -> str:

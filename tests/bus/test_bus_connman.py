@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from dbus_next import Message, Variant
 
-from bus.client import Client, Refused, plain, tool
+from bus.client import Client, Refused, described, plain, tool
 from bus.harness import CABLE, SECOND, TUNNEL, FakeAgent, PrivateBus, Scene
 from mpathd.bus.connman.errors import NAMES, error
 from mpathd.bus.connman.face import connman_face
@@ -160,22 +159,6 @@ def play(scene: Scene, work: Callable[[Client], Awaitable[None]]) -> None:
 async def shown(scene: Scene, *services: Any) -> None:
     """Have other services, from within a play."""
     await asyncio.to_thread(scene.do, scene.agent.show(*services))
-
-
-def described(text: str) -> dict[str, tuple[dict[str, tuple[str, str]], dict[str, str]]]:
-    """The interfaces of an introspection: methods and signals with their types; what is D-Bus's own left out."""
-
-    def types(node: ET.Element, *directions: str | None) -> str:
-        return "".join(arg.get("type", "") for arg in node.findall("arg") if arg.get("direction") in directions)
-
-    return {
-        str(face.get("name")): (
-            {str(m.get("name")): (types(m, "in"), types(m, "out")) for m in face.findall("method")},
-            {str(s.get("name")): types(s, "out", None) for s in face.findall("signal")},
-        )
-        for face in ET.fromstring(text).findall("interface")  # noqa: S314  # mpathd's own text
-        if not str(face.get("name")).startswith("org.freedesktop.DBus")
-    }
 
 
 def test_the_signatures_are_connmans(scene: Scene) -> None:

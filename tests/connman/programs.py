@@ -16,18 +16,25 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any, Self, TypeVar
 
+from bench.peers.connman import PACKAGES
 from bench.peers.fetch import environment, program, unpacked
 from kernel.helpers_sessions import Case
 from labkit.agent import Bus, eventually
 
 T = TypeVar("T")
 
-# The client, and libraries that machines often lack.
-CLIENT = ("connman", "libdbus-1-3", "libglib2.0-0", "libgnutls30", "libreadline8")
 # The scripts are in no release before trixie; they are plain Python.
 SCRIPTS, RELEASE = ("connman-tests",), "trixie"
 # What the scripts import, for this machine's own Python.
-BINDINGS = ("python3-dbus", "python3-gi", "gir1.2-glib-2.0", "libgirepository-1.0-1", "libffi8", *CLIENT[1:3])
+BINDINGS = (
+    "python3-dbus",
+    "python3-gi",
+    "gir1.2-glib-2.0",
+    "libgirepository-1.0-1",
+    "libffi8",
+    "libdbus-1-3",
+    "libglib2.0-0",
+)
 
 CONFIG = "[dbus]\nconnman = true\n"
 PATIENCE = 20.0
@@ -133,7 +140,7 @@ class World:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._client = unpacked("connman", CLIENT)
+            self._client = unpacked("connman", PACKAGES)
             self._scripts = unpacked("connman-tests", SCRIPTS, RELEASE) / "usr/share/connman/test"
             self._bindings = unpacked("connman-bindings", BINDINGS)
             self._connmanctl = str(program(self._client, "usr/bin/connmanctl"))

@@ -117,8 +117,7 @@ def test_the_default_follows_the_order_of_services(case: Case) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         return [line.split()[-1] for line in done.stdout.splitlines()]
 
-    # Members would keep unbound sockets whose first route has their source.
-    case.session("s", flow_selectors=FLOW, multipath_routed_services=[])
+    case.session("s", flow_selectors=FLOW)
     ids = [case.services()[link] for link in UPLINKS]
     for family in FAMILIES:
         case.goes(way(1, family), family)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -73,12 +74,11 @@ def sessions(made: Sessions, view: View) -> Iterator[Object]:
         made: makes the objects.
         view: the picture.
     """
-    for thing in made.objects(view):
+    ours = tuple(one for one in view.sessions if one.settings.client and one.settings.client.face == FACE)
+    for thing in made.objects(replace(view, sessions=ours)):
         settings = thing.subject.session.settings
-        client = settings.client
-        if client is not None and client.face == FACE:
-            listener = Listener(settings.owner, client.notifier, NOTIFICATION.name, TOLD)
-            yield Object(session_path(settings.name), thing.subject, (SESSION,), listener)
+        listener = Listener(settings.owner, settings.client.notifier, NOTIFICATION.name, TOLD)
+        yield Object(session_path(settings.name), thing.subject, (SESSION,), listener)
 
 
 async def create_session(call: Call) -> list[Any]:
