@@ -94,23 +94,13 @@ async def _set_defaults(call: Call) -> list[Any]:
 
 
 async def _move(call: Call, *, before: bool) -> list[Any]:
-    service, other = (service_at(call.tree, path, SERVICE) for path in call.args)
+    service, other = (_service_at(call.tree, path) for path in call.args)
     await call.agent.move(service, other, before=before)
     return []
 
 
-def service_at(tree: Tree, path: str, interface: Interface) -> str:
-    """Give the identifier of the service at a path.
-
-    Args:
-        tree: what the face shows.
-        path: as a client gave it.
-        interface: that services have there.
-
-    Raises:
-        NotFound: no service is there.
-    """
-    services = {at: thing for at, thing in tree.objects.items() if interface in thing.interfaces}
+def _service_at(tree: Tree, path: str) -> str:
+    services = {at: thing for at, thing in tree.objects.items() if SERVICE in thing.interfaces}
     if path not in services:
         raise NotFound(f"no service at {quoted(path)}", listing("services here", services))
     return str(services[path].subject.id)

@@ -15,6 +15,7 @@ from mpathd.bus.sessions import SESSION as NATIVE
 from mpathd.bus.sessions import Sessions, SessionShown, client_name, create
 from mpathd.bus.table import Call, Interface, Listener, Object, Property
 from mpathd.model.errors import InvalidArguments, NotApplied
+from mpathd.model.statistics import Statistics
 from mpathd.model.view import Service, View
 from mpathd.model.words import Family
 
@@ -58,6 +59,10 @@ def _rows() -> Iterator[Property]:
 TOLD = tuple(_rows())
 
 
+def _uncounted(_name: str) -> Statistics:
+    return Statistics()
+
+
 def session_path(name: str) -> str:
     """Give the path of a session.
 
@@ -68,14 +73,14 @@ def session_path(name: str) -> str:
 
 
 def sessions(made: Sessions, view: View) -> Iterator[Object]:
-    """Give the sessions that clients of this face have made.
+    """Give the sessions that clients of this face have made; ConnMan has no statistics of them.
 
     Args:
         made: makes the objects.
         view: the picture.
     """
     ours = tuple(one for one in view.sessions if one.settings.client and one.settings.client.face == FACE)
-    for thing in made.objects(replace(view, sessions=ours)):
+    for thing in made.objects(replace(view, sessions=ours), _uncounted):
         settings = thing.subject.session.settings
         listener = Listener(settings.owner, settings.client.notifier, NOTIFICATION.name, TOLD)
         yield Object(session_path(settings.name), thing.subject, (SESSION,), listener)
