@@ -28,7 +28,13 @@ NOTHING: tuple[Count, Count, Count] = ((0, 0), (0, 0), (0, 0))
 
 
 class LiveAgent(Loop):
-    """The loop, with everything that doors may ask of it."""
+    """The loop, with everything that doors may ask of it.
+
+    Attributes:
+        notes: gives further lines for status, label to text.
+    """
+
+    notes: Callable[[], Mapping[str, str]] = staticmethod(dict)
 
     @property
     def defaults(self) -> ServiceSettings:
@@ -48,6 +54,7 @@ class LiveAgent(Loop):
             version=__version__,
             pid=os.getpid(),
             config=self.config.path,
+            extra=self.notes(),
         )
 
     async def change(self, edit: Edit) -> None:

@@ -237,6 +237,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run())]
         faces = tuple(_faces(loop))
+        loop.notes = lambda: {face.name: face.trouble for face in faces if face.trouble}
         tasks.extend(group.create_task(face.serve()) for face in faces)
         tasks.append(group.create_task(_reloads(loop, hup)))
         tasks.append(group.create_task(loop.count()))

@@ -131,6 +131,11 @@ class Face:
         self._tried = asyncio.Event()
         self._life = asyncio.timeout(None)
 
+    @property
+    def name(self) -> str:
+        """The bus name."""
+        return self._surface.name
+
     async def serve(self) -> None:
         """Offer the objects until stop() or cancellation, over any number of buses that come and go."""
         async with asyncio.TaskGroup() as group:
