@@ -23,6 +23,6 @@ def world(shared: World) -> Iterator[World]:
     case.reset()
     yield shared
     assert case.agent.running, case.agent.log.read_text()[-2000:]
-    case.drop()
     shared.end_programs()
+    case.drop()
     shared.restore()
