@@ -11,14 +11,15 @@ from time import monotonic
 
 from . import __version__
 from .model.agent import Edit, Pass, SessionWish, Status
-from .model.errors import ConfigError, NotApplied, NotFound, NotSupported
+from .model.errors import ConfigError, InvalidArguments, NotApplied, NotFound, NotSupported
 from .model.marking import home
 from .model.packet import Connections, Load
-from .model.policy import ServiceSettings
+from .model.policy import ServiceSettings, Stored
 from .model.routing import Step
 from .model.statistics import Count, Statistics
-from .model.view import Finding
+from .model.view import Finding, Service
 from .model.words import Severity
+from .plan.order import moved
 from .plan.settings import check, defaults, edited
 from .ports import Bookkeeping
 from .reconcile import Loop
@@ -27,7 +28,13 @@ NOTHING: tuple[Count, Count, Count] = ((0, 0), (0, 0), (0, 0))
 
 
 class LiveAgent(Loop):
-    """The loop, with everything that doors may ask of it."""
+    """The loop, with everything that doors may ask of it.
+
+    Attributes:
+        notes: gives further lines for status, label to text.
+    """
+
+    notes: Callable[[], Mapping[str, str]] = staticmethod(dict)
 
     @property
     def defaults(self) -> ServiceSettings:
@@ -47,6 +54,7 @@ class LiveAgent(Loop):
             version=__version__,
             pid=os.getpid(),
             config=self.config.path,
+            extra=self.notes(),
         )
 
     async def change(self, edit: Edit) -> None:
@@ -61,13 +69,8 @@ class LiveAgent(Loop):
             NotApplied: saved, but the kernel refused; the text lists the refused commands.
         """
         values = check(edit.values)
-        services = {service.id: service for service in self._view.services}
-        if edit.service is not None and edit.service not in services:
-            raise NotFound(f"no service called '{edit.service}'", f"services here: {', '.join(services) or 'none'}")
-        stored = edited(self._stored, replace(edit, values=values))
-        self._memory.save(stored)
-        self._stored = stored
-        self._policy = replace(self._policy, stored=stored)
+        services = self._services_here(*filter(None, [edit.service]))
+        self._save(edited(self._stored, replace(edit, values=values)), lasting=edit.lasting)
         service = services.get(edit.service or "")
         done = await self._passed(f"setting {', '.join(values)} of {service.interface if service else 'all'}")
         tables = {service.table} if service else {s.table for s in services.values()}
@@ -79,6 +82,51 @@ class LiveAgent(Loop):
                 or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
             ),
         )
+
+    async def move(self, service: str, other: str, *, before: bool) -> None:
+        """Put a service directly before or behind another, save it, and wait until the kernel has it.
+
+        Args:
+            service: identifier of the one that is moved.
+            other: identifier of the one that it is moved to.
+            before: before it, else behind it.
+
+        Raises:
+            NotFound: one of them is not here; nothing was saved.
+            InvalidArguments: both are the same.
+            NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+        services = self._services_here(service, other)
+        word = "before" if before else "after"
+        if service == other:
+            text = f"service '{service}' cannot stand {word} itself"
+            rest = ", ".join(name for name in services if name != service) or "none"
+            raise InvalidArguments(text, f"name two services; others here: {rest}")
+        order = moved(self._stored.order, services.values(), service, other, before=before)
+        self._save(replace(self._stored, order=order))
+        done = await self._passed(f"{services[service].interface} goes {word} {services[other].interface}")
+        marks = {session.mark for session in self._view.sessions}
+        self._judge(
+            done,
+            lambda step: (
+                isinstance(step.what, Load | Connections)
+                or not marks.isdisjoint({getattr(step.what, "table", None), getattr(step.what, "mark", None)})
+            ),
+        )
+
+    def _services_here(self, *names: str) -> dict[str, Service]:
+        """All services by identifier; each of the names must be one."""
+        services = {service.id: service for service in self._view.services}
+        for name in names:
+            if name not in services:
+                raise NotFound(f"no service called '{name}'", f"services here: {', '.join(services) or 'none'}")
+        return services
+
+    def _save(self, stored: Stored, *, lasting: bool = True) -> None:
+        if lasting:
+            self._memory.save(stored)
+        self._stored = stored
+        self._policy = replace(self._policy, stored=stored)
 
     def _judge(self, done: Pass, concerns: Callable[[Step], bool]) -> None:
         """Tell who asked what the kernel refused of it."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
 from .plan.wishes import Limits
-from .policies import FOLDERS, GRACE, Policies
+from .policies import CONNMAN_FOLDER, FOLDERS, GRACE, Policies
 from .ports import Setup
 from .runtime import Runtime
 from .sources import Source
@@ -129,7 +130,9 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     stored, trouble = store.load(mend=folders is not None)
     lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
 
-    policies = Policies(opts.policies or FOLDERS, folders.writing if folders is not None else frozenset)
+    ours = opts.policies or FOLDERS
+    every = (CONNMAN_FOLDER, *ours) if made.config.connman else ours
+    policies = Policies(every, folders.writing if folders is not None else frozenset)
     book = Book(policies, opts.state, opts.runtime)
 
     def obey(fresh: Setup) -> None:
@@ -233,24 +236,33 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
     loop.pass_()  # whoever sees us sees a finished house: first the kernel, then the name, then READY
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run())]
-        face = _face(loop)
-        tasks.append(group.create_task(face.serve()))
+        faces = tuple(_faces(loop))
+        loop.notes = lambda: {face.name: face.trouble for face in faces if face.trouble}
+        tasks.extend(group.create_task(face.serve()) for face in faces)
         tasks.append(group.create_task(_reloads(loop, hup)))
         tasks.append(group.create_task(loop.count()))
         with contextlib.suppress(TimeoutError):  # a bus that does not answer must not hold up the boot
-            await asyncio.wait_for(face.tried(), BUS_PATIENCE)
+            async with asyncio.timeout(BUS_PATIENCE):
+                for face in faces:
+                    await face.tried()
         systemd.notify(f"READY=1\nSTATUS={len(loop.view.services)} services")
         await stop.wait()
         systemd.notify("STOPPING=1")
-        await face.stop(release=not keep)
+        for face in faces:
+            await face.stop(release=not keep)
         for task in tasks:
             task.cancel()
 
 
-def _face(loop: LiveAgent) -> Face:
+def _faces(loop: LiveAgent) -> Iterator[Face]:
     from .bus.native import native_face
 
-    return native_face(loop, loop.config.address, loop.config.group)
+    config = loop.config
+    yield native_face(loop, config.address, config.group)
+    if config.connman:
+        from .bus.connman.face import connman_face
+
+        yield connman_face(loop, config.address, config.group)
 
 
 async def _reloads(loop: LiveAgent, hup: asyncio.Event) -> None:

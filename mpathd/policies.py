@@ -14,6 +14,7 @@ from .model.words import Severity
 from .plan.policyfile import PolicyFile, parse
 
 FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
+CONNMAN_FOLDER = Path("/var/lib/connman/session_policy_local")  # of its plugin; read where mpathd stands in for it
 GRACE = 0.25  # seconds that a file which is gone stays in force; who watches reads again after that
 ENDINGS = (".toml", ".policy")
 

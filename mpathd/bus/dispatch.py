@@ -34,7 +34,7 @@ async def answer(message: Message, surface: Surface, agent: Agent, visit: Visit)
         results = await row.run(call)
         return Message.new_method_return(message, signature(row.gives), results)
     except MpathError as error:
-        return Message.new_error(message, error_name(error, surface.errors), str(error))
+        return Message.new_error(message, error_name(error, surface.error), str(error))
     except Exception as error:
         return failed(message, surface, error)
 
@@ -49,7 +49,7 @@ def failed(message: Message, surface: Surface, error: Exception) -> Message:
     """
     log.error("bus.call_failed", path=message.path, member=message.member, exc_info=error)
     text = f"mpathd failed while answering {message.member}\n  its log has the details"
-    return Message.new_error(message, surface.errors + "Failed", text)
+    return Message.new_error(message, surface.error("Failed"), text)
 
 
 def find(tree: Tree, path: str, interface: str | None, member: str) -> Method:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mpathd.model.errors import MpathError
 
@@ -33,14 +33,14 @@ class UnknownMethod(MpathError):
     name = STANDARD + "UnknownMethod"
 
 
-def error_name(error: MpathError, prefix: str) -> str:
+def error_name(error: MpathError, named: Callable[[str], str]) -> str:
     """Give an error's name on the bus.
 
     Args:
         error: the error.
-        prefix: what the face's own error names begin with.
+        named: gives the face's name for one of the model's.
     """
-    return error.name if "." in error.name else prefix + error.name
+    return error.name if "." in error.name else named(error.name)
 
 
 def listing(label: str, names: Iterable[str]) -> str:

@@ -131,6 +131,11 @@ class Face:
         self._tried = asyncio.Event()
         self._life = asyncio.timeout(None)
 
+    @property
+    def name(self) -> str:
+        """The bus name."""
+        return self._surface.name
+
     async def serve(self) -> None:
         """Offer the objects until stop() or cancellation, over any number of buses that come and go."""
         async with asyncio.TaskGroup() as group:
@@ -160,13 +165,13 @@ class Face:
             return
         if wire is not None and wire.connected:
             owner, self._owner = self._owner, False
+            if release and owner and self._line is not None and self._line.wire is wire:
+                self._call(self._line.notices.farewell())  # a client that sees the name go listens no longer
             try:
                 await wire.ask("ReleaseName", "s", self._surface.name)
             except (BusLost, BusRefusal, TimeoutError) as error:
                 log.info("bus.not_released", name=self._surface.name, error=str(error))
             await senders.finish(GOODBYE)
-            if release and owner and self._line is not None and self._line.wire is wire:
-                self._call(self._line.notices.farewell())
             try:
                 async with asyncio.timeout(GOODBYE):
                     await wire.drained()
@@ -266,7 +271,7 @@ class Face:
     def _put(self, line: Line, message: Message, job: Callable[[], Awaitable[None]]) -> bool:
         if self._senders is None or self._senders.put((line, message.sender), job):
             return self._senders is not None
-        name = self._surface.errors + "LimitsExceeded"
+        name = self._surface.error("LimitsExceeded")
         text = f"{WAITING} calls of {message.sender} wait already\n  wait for answers before the next"
         _reply(line.wire, message, Message.new_error(message, name, text))
         return False
@@ -291,11 +296,11 @@ class Face:
                 return
             message = await asyncio.to_thread(unmarshal, frame)
         except MpathError as error:
-            _reply(line.wire, head, Message.new_error(head, error_name(error, self._surface.errors), str(error)))
+            _reply(line.wire, head, Message.new_error(head, error_name(error, self._surface.error), str(error)))
             return
         except Exception as error:
             log.warning("bus.message_unreadable", error=str(error))
-            name = self._surface.errors + "InvalidArguments"
+            name = self._surface.error("InvalidArguments")
             _reply(line.wire, head, Message.new_error(head, name, "the message cannot be read\n  send it again"))
             return
         finally:

@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 from mpathd.model.agent import Agent, Edit, Pass
+from mpathd.model.errors import NotFound
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import SETTINGS, Setting
 from mpathd.model.view import Service, View
 from mpathd.model.words import Family, ServiceState
 
+from .errors import listing, quoted
 from .face import Face
 from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, fit, told
 from .standard import OBJECT_MANAGER, differences, values
@@ -91,6 +93,19 @@ async def _set_defaults(call: Call) -> list[Any]:
     return []
 
 
+async def _move(call: Call, *, before: bool) -> list[Any]:
+    service, other = (_service_at(call.tree, path) for path in call.args)
+    await call.agent.move(service, other, before=before)
+    return []
+
+
+def _service_at(tree: Tree, path: str) -> str:
+    services = {at: thing for at, thing in tree.objects.items() if SERVICE in thing.interfaces}
+    if path not in services:
+        raise NotFound(f"no service at {quoted(path)}", listing("services here", services))
+    return str(services[path].subject.id)
+
+
 async def _reload(call: Call) -> list[Any]:
     await call.agent.reload()
     return []
@@ -122,6 +137,8 @@ MANAGER = Interface(
         *CREATE,
         Method("GetStatus", _get_status, gives=(Arg("status", "a{sv}"),)),
         Method("SetDefaults", _set_defaults, takes=(Arg("settings", "a{sv}"),), may=trusted),
+        Method("MoveBefore", partial(_move, before=True), takes=(Arg("service", "o"), Arg("other", "o")), may=trusted),
+        Method("MoveAfter", partial(_move, before=False), takes=(Arg("service", "o"), Arg("other", "o")), may=trusted),
         Method("Reload", _reload, may=trusted),
     ),
     properties=(
@@ -166,7 +183,6 @@ class NativeSurface:
     """
 
     name = NAME
-    errors = NAME + ".Error."
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -174,6 +190,15 @@ class NativeSurface:
         self._defaults: ServiceSettings | None = None
         self._sessions = Sessions()
         self._tree = Tree({})
+
+    @staticmethod
+    def error(name: str) -> str:
+        """Give the full name of an error.
+
+        Args:
+            name: the model's own.
+        """
+        return f"{NAME}.Error.{name}"
 
     def tree(self) -> Tree:
         """Manager, services and sessions as they are now; made anew only when the picture or the defaults are new."""

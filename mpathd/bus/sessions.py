@@ -152,18 +152,29 @@ def _listener(settings: SessionSettings) -> Listener | None:
     return Listener(settings.owner, client.notifier, NOTIFICATION.name, TOLD)
 
 
-async def _create(call: Call) -> list[Any]:
+async def create(call: Call, face: str, path: str) -> None:
+    """Make a session of the caller's.
+
+    Args:
+        call: CreateSession, with settings and notifier.
+        face: the bus name that was called.
+        path: where the session will be on this face.
+    """
     settings, notifier = call.args
     wanted = asked(settings)
     caller = await call.caller()
-    client = Client(await call.visit.stay(), FACE, notifier)
-    name = client_name(caller.sender, notifier)
-    path = session_path(name, Origin.DBUS)
+    client = Client(await call.visit.stay(), face, notifier)
     if path not in call.tree.objects:
         call.visit.hold(path)  # its first Update comes after our answer
+    name = client_name(caller.sender, notifier)
     wish = SessionWish(name, Origin.DBUS, caller.sender, caller.uid, caller.trusted, wanted, client)
     call.visit.here()
     await call.agent.create_session(wish)
+
+
+async def _create(call: Call) -> list[Any]:
+    path = session_path(client_name((await call.caller()).sender, call.args[1]), Origin.DBUS)
+    await create(call, FACE, path)
     return [path]
 
 

@@ -85,7 +85,7 @@ async def _managed(call: Call) -> list[Any]:
         {
             path: {interface.name: values(interface, thing) for interface in thing.interfaces}
             for path, thing in call.tree.objects.items()
-            if path.startswith(below)
+            if path.startswith(below) and path != call.path  # the root begins with itself
         }
     ]
 
@@ -136,7 +136,10 @@ def interfaces(tree: Tree, path: str) -> tuple[Interface, ...]:
         path: an object, or a folder, which can only be looked at.
     """
     thing = tree.objects.get(path)
-    return (PEER, INTROSPECTABLE) if thing is None else (PEER, INTROSPECTABLE, PROPERTIES, *thing.interfaces)
+    if thing is None:
+        return (PEER, INTROSPECTABLE)
+    properties = (PROPERTIES,) if any(interface.properties for interface in thing.interfaces) else ()
+    return (PEER, INTROSPECTABLE, *properties, *thing.interfaces)
 
 
 def values(interface: Interface, thing: Object) -> dict[str, Any]:

@@ -249,7 +249,7 @@ class Object:
     Args:
         path: where it is.
         subject: the value that its properties are read from.
-        interfaces: its own; Peer, Introspectable and Properties come by themselves.
+        interfaces: its own; Peer, Introspectable and, where there are some, Properties come by themselves.
         listener: whom it is told to by calls.
     """
 
@@ -318,9 +318,12 @@ class Surface(Protocol):
     def name(self) -> str:
         """The bus name."""
 
-    @property
-    def errors(self) -> str:
-        """What the names of errors begin with, dot included."""
+    def error(self, name: str) -> str:
+        """Give the full name of an error.
+
+        Args:
+            name: the model's own, such as NotFound.
+        """
 
     def tree(self) -> Tree:
         """All objects as they are now; the same value (by identity) while nothing changed."""

@@ -209,6 +209,16 @@ class Client:
         interface, method = (SERVICE, "Configure") if path else (MANAGER, "SetDefaults")
         self._call(path or ROOT, interface, method, "a{sv}", (given,), CHANGE)
 
+    def move(self, path: str, other: str, *, before: bool) -> None:
+        """Put a service elsewhere in the order and wait until the kernel has it.
+
+        Args:
+            path: its object.
+            other: the object that it goes to.
+            before: directly before it, else directly behind it.
+        """
+        self._call(ROOT, MANAGER, "MoveBefore" if before else "MoveAfter", "oo", (path, other), CHANGE)
+
     def listen(self, rules: Iterable[str] = HEARD) -> str:
         """Subscribe to signals; gives mpathd's unique name, empty while it is not there.
 

@@ -8,19 +8,25 @@ from mpathd.model.settings import SETTINGS
 
 from . import words
 from .client import Client, Service
+from .errors import Usage
 from .parse import Order
 from .pick import pick
 from .show import json_text, say
 
 
 def show(order: Order) -> None:
-    """List services, or show one.
+    """List services, or show one, or put one elsewhere and list them.
 
     Args:
         order: what was typed.
     """
-    found = Client.open().services()
+    place = _place(order)
+    client = Client.open()
+    found = client.services()
     chosen = [pick(word, found) for word in order.words]
+    if place:
+        client.move(chosen[0].path, pick(order.options[place][0], found).path, before=place == "before")
+        found, chosen = client.services(), []
     if order.has("json"):
         records = [_record(service) for service in chosen or found]
         say(json_text(records[0] if chosen else records))
@@ -30,6 +36,17 @@ def show(order: Order) -> None:
         say(words.whole(chosen[0]))
     else:
         say(words.listed(found))
+
+
+def _place(order: Order) -> str:
+    """The option that says where a service is put; empty for none."""
+    given = [key for key in ("before", "after") if order.has(key)]
+    if len(given) > 1:
+        raise Usage("services: --before and --after exclude each other", "give one of them")
+    if given and not order.words:
+        name = given[0]
+        raise Usage(f"services: --{name} says where, but not what", f"expected: mpathctl services SERVICE --{name} ID")
+    return "".join(given)
 
 
 def config(order: Order) -> None:

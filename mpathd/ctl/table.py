@@ -152,11 +152,16 @@ OWN = "Its traffic is what any --flow, --user, --group or --cgroup matches; with
 COMMANDS = (
     Command(
         ("services",),
-        "List the services, or show all about one.",
+        "List the services, or show all about one, or put one elsewhere in the order.",
         "services:show",
         takes=(SERVICE,),
-        options=(Option(("-l", "--long"), "a wide table: addresses, gateways and why it is routed or not"),),
-        more="Letters: * managed, A AutoConnect, M MultipathRouting; state: R ready, O online, c configuration.",
+        options=(
+            Option(("-l", "--long"), "a wide table: addresses, gateways and why it is routed or not"),
+            Option(("--before",), "put SERVICE directly before this one, and list them", "ID", kind="service"),
+            Option(("--after",), "put SERVICE directly behind this one, and list them", "ID", kind="service"),
+        ),
+        more="Letters: * managed, A AutoConnect, M MultipathRouting; state: R ready, O online, c configuration. "
+        "The order is kept; among those that are connected, a session takes the first of its best bearer.",
     ),
     Command(
         ("config",),

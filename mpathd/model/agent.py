@@ -21,10 +21,12 @@ class Edit:
     Args:
         values: field of SETTINGS to value.
         service: identifier of the service; None sets the default and forgets the stored values of all services.
+        lasting: it is saved; else it holds until the next start, or until the same is set to last (one service only).
     """
 
     values: Mapping[str, bool | str]
     service: str | None = None
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,20 @@ class Agent(Protocol):
 
         Raises:
             NotFound: no such service.
+            NotApplied: saved, but the kernel refused; the text lists the refused commands.
+        """
+
+    async def move(self, service: str, other: str, *, before: bool) -> None:
+        """Put a service directly before or behind another, save it, and wait until the kernel has it.
+
+        Args:
+            service: identifier of the one that is moved.
+            other: identifier of the one that it is moved to.
+            before: before it, else behind it.
+
+        Raises:
+            NotFound: one of them is not here; the text lists those that are.
+            InvalidArguments: both are the same.
             NotApplied: saved, but the kernel refused; the text lists the refused commands.
         """
 

@@ -13,6 +13,7 @@ class Config:
 
     Args:
         policy: what it says about routing.
+        connman: speak as ConnMan too.
         group: the group whose members may change settings over D-Bus.
         address: D-Bus address; empty means DBUS_SYSTEM_BUS_ADDRESS, else the system bus.
         level: least log level that is written.
@@ -25,6 +26,7 @@ class Config:
     """
 
     policy: Policy = Policy()
+    connman: bool = False
     group: str = "netdev"
     address: str = ""
     level: str = "info"

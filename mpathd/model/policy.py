@@ -27,15 +27,19 @@ class ServiceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What `mpathctl config` has saved.
+    """What `mpathctl config` and `mpathctl services` have saved.
 
     Args:
         defaults: setting name to value, for all services.
         services: service identifier to setting name to value; wins over defaults.
+        order: service identifiers as `mpathctl services --before` and `--after` have put them.
+        passing: as services, but only until the next start, so not on disk; wins over services.
     """
 
     defaults: Mapping[str, bool | str] = field(default_factory=dict)
     services: Mapping[str, Mapping[str, bool | str]] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    passing: Mapping[str, Mapping[str, bool | str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

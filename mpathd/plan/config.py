@@ -134,6 +134,7 @@ KEYS = (
     Key("numbers", "endpoint_ids", _ids, "first and last MPTCP endpoint id that is ours"),
     Key("sources", "order", _sources, "where gateways are learned, most trusted first"),
     Key("sources", "static", _static, "gateways that nobody else knows"),
+    Key("dbus", "connman", _boolean, "own net.connman too, for programs that were written for ConnMan"),
     Key("dbus", "group", _text, "group whose members may change settings"),
     Key("dbus", "address", _text, "D-Bus address instead of the system bus"),
     Key("sessions", "max_per_user", _between(0, 10000), "sessions that one user without privileges may have"),

@@ -6,25 +6,25 @@ in this order, are in mpathd(8), Rules, and docs/decisions/001-ends-are-rules.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ..model.numbers import MAIN, SERVICE_END, SERVICE_MAIN, SERVICE_OWN, SERVICE_TABLE, SPLIT, Numbers
 from ..model.policy import Policy
 from ..model.routing import Action, KernelState, Route, Rule
 from ..model.view import Desired, Finding, Service, SessionView, View
-from ..model.words import Family, Prefix, Technology, host
+from ..model.words import Family, Prefix, host
 from ..model.world import LinkAddress, World
 from . import early, forward, marks
 from .findings import Scene, findings
 from .membership import Member, members
 from .naming import mac_text, technology
+from .order import TECHNOLOGIES, places
 from .packets import ruleset
 from .sessions import Choice, choose
 from .sockets import markings
 from .tables import Borrowing, Main, borrowing, routes, sort_main
-
-TECHNOLOGIES = tuple(Technology)  # in order of preference
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,9 @@ def _service(member: Member, verdicts: dict[Family, Verdict]) -> Service:
     )
 
 
-def _order(member: Member) -> tuple[bool, int, int]:
-    return (not member.state.connected, TECHNOLOGIES.index(technology(member.link)), member.link.index)
+def _order(places: Mapping[str, int], member: Member) -> tuple[bool, int, int, int]:
+    kind, place = TECHNOLOGIES.index(technology(member.link)), places.get(member.id, len(places))
+    return (not member.state.connected, place, kind, member.link.index)
 
 
 def _claims(
@@ -173,7 +174,7 @@ def desire(world: World, policy: Policy) -> Desired:
     """
     numbers = policy.numbers
     main: Main = sort_main(world)
-    found = tuple(sorted(members(world, policy), key=_order))
+    found = tuple(sorted(members(world, policy), key=partial(_order, places(policy.stored.order))))
     lent = {family: borrowing(world, family) for family in Family}
     verdicts = {m.id: {family: _verdict(m, family, world, policy, lent[family]) for family in Family} for m in found}
     wanted: set[Route] = set()

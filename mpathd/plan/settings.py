@@ -67,7 +67,8 @@ def effective(policy: Policy, service: str) -> ServiceSettings:
         policy: everything wished for.
         service: its identifier.
     """
-    return apply(defaults(policy), policy.stored.services.get(service, {}))
+    lasting = apply(defaults(policy), policy.stored.services.get(service, {}))
+    return apply(lasting, policy.stored.passing.get(service, {}))
 
 
 def edited(stored: Stored, edit: Edit) -> Stored:
@@ -76,13 +77,24 @@ def edited(stored: Stored, edit: Edit) -> Stored:
     Args:
         stored: what is stored now.
         edit: the wish; without a service it sets the default and the stored values of all services are forgotten
-            (those of the settings that it names: others stay).
+            (those of the settings that it names: others stay). What is to last ends what was to pass.
     """
-    if edit.service is not None:
-        own = {**stored.services.get(edit.service, {}), **edit.values}
-        return replace(stored, services={**stored.services, edit.service: own})
-    kept = {
-        service: {field: value for field, value in values.items() if field not in edit.values}
-        for service, values in stored.services.items()
+    if edit.service is None:
+        services, passing = (_without(kept, edit.values) for kept in (stored.services, stored.passing))
+        return replace(stored, defaults={**stored.defaults, **edit.values}, services=services, passing=passing)
+    one = {edit.service: {**(stored.services if edit.lasting else stored.passing).get(edit.service, {}), **edit.values}}
+    if not edit.lasting:
+        return replace(stored, passing={**stored.passing, **one})
+    mine = {edit.service: stored.passing.get(edit.service, {})}
+    others = {service: values for service, values in stored.passing.items() if service != edit.service}
+    return replace(stored, services={**stored.services, **one}, passing={**others, **_without(mine, edit.values)})
+
+
+def _without(
+    kept: Mapping[str, Mapping[str, bool | str]], values: Mapping[str, bool | str]
+) -> dict[str, dict[str, bool | str]]:
+    """Settings of services without those that are named; a service that has none left goes."""
+    left = {
+        service: {field: value for field, value in own.items() if field not in values} for service, own in kept.items()
     }
-    return Stored({**stored.defaults, **edit.values}, {service: values for service, values in kept.items() if values})
+    return {service: own for service, own in left.items() if own}

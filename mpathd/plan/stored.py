@@ -17,7 +17,12 @@ def dump(stored: Stored) -> str:
     Args:
         stored: the settings.
     """
-    data = {"version": VERSION, "defaults": stored.defaults, "services": stored.services}
+    data = {
+        "version": VERSION,
+        "defaults": stored.defaults,
+        "services": stored.services,
+        "order": stored.order,
+    }
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
 
@@ -35,10 +40,17 @@ def load(text: str) -> Stored:
         if data["version"] != VERSION:
             raise ConfigError(f"version {data['version']!r} is not known", f"expected {VERSION}")
         services = {str(name): check(values) for name, values in data["services"].items()}
-        return Stored(check(data["defaults"]), services)
+        return Stored(check(data["defaults"]), services, _order(data.get("order", [])))
     except ConfigError:
         raise
     except MpathError as error:
         raise ConfigError(error.text, error.hint) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"not stored settings: {error!r}", 'expected {"version": 1, ...}') from None
+
+
+def _order(value: object) -> tuple[str, ...]:
+    """Files of earlier versions have none."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ConfigError(f"order is {value!r}", "expected a list of service identifiers")
+    return tuple(dict.fromkeys(value))

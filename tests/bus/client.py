@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -32,24 +33,26 @@ class Refused(Exception):
 
 
 class Client:
-    """One connection that hears all signals of net.mpathd.
+    """One connection that hears all signals of net.mpathd, or of net.connman.
 
     Args:
         address: of the bus.
         name: whom to call; a face that waits for its name is called by its unique one.
+        face: whose signals and calls are heard.
     """
 
-    def __init__(self, address: str, name: str = "net.mpathd") -> None:
+    def __init__(self, address: str, name: str = "net.mpathd", face: str = "net.mpathd") -> None:
         self.bus = MessageBus(bus_address=address)
         self.name = name
+        self.face = face
         self.signals: list[Message] = []
-        self.notices: list[Message] = []  # calls of net.mpathd.Notification, in order
+        self.notices: list[Message] = []  # calls of Notification, in order
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await asyncio.wait_for(self.bus.connect(), 10)
         self.bus.add_message_handler(self._hear)
-        rule = "type='signal',path_namespace='/net/mpathd'"
+        rule = f"type='signal',sender='{self.face}'"
         await self.bus.call(
             Message(
                 destination="org.freedesktop.DBus",
@@ -67,10 +70,10 @@ class Client:
         await asyncio.gather(self.bus.wait_for_disconnect(), return_exceptions=True)
 
     def _hear(self, message: Message) -> bool:
-        if message.message_type is MessageType.SIGNAL and message.path.startswith("/net/mpathd"):
+        if message.message_type is MessageType.SIGNAL and message.sender != "org.freedesktop.DBus":
             self.signals.append(message)
             self._news.set()
-        if message.message_type is MessageType.METHOD_CALL and message.interface == "net.mpathd.Notification":
+        if message.message_type is MessageType.METHOD_CALL and message.interface == f"{self.face}.Notification":
             self.notices.append(message)
             self._news.set()
             return True
@@ -161,6 +164,26 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case _:
             return value
+
+
+def described(text: str) -> dict[str, tuple[dict[str, tuple[str, str]], dict[str, str]]]:
+    """Give the interfaces of an introspection: methods and signals with their types; what is D-Bus's own is left out.
+
+    Args:
+        text: as Introspect gives it.
+    """
+
+    def types(node: ET.Element, *directions: str | None) -> str:
+        return "".join(arg.get("type", "") for arg in node.findall("arg") if arg.get("direction") in directions)
+
+    return {
+        str(face.get("name")): (
+            {str(m.get("name")): (types(m, "in"), types(m, "out")) for m in face.findall("method")},
+            {str(s.get("name")): types(s, "out", None) for s in face.findall("signal")},
+        )
+        for face in ET.fromstring(text).findall("interface")  # noqa: S314  # mpathd's own text
+        if not str(face.get("name")).startswith("org.freedesktop.DBus")
+    }
 
 
 def tool(scene: Scene, *command: str, uid: int | None = None, gids: tuple[int, ...] = ()) -> str:

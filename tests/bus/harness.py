@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from mpathd.accounts import NAMES
+from mpathd.bus.connman.face import connman_face
 from mpathd.bus.native import native_face
 from mpathd.model.agent import Edit, Pass, SessionWish, Status
-from mpathd.model.errors import NotFound, NotSupported, Refusal
+from mpathd.model.errors import InvalidArguments, NotFound, NotSupported, Refusal
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Rule, Step, Verb
 from mpathd.model.session import Origin
@@ -30,12 +31,13 @@ from mpathd.model.statistics import Statistics
 from mpathd.model.view import Finding, Service, SessionView, View
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Severity, Technology
 from mpathd.model.world import Gateway, LinkAddress
+from mpathd.plan.order import moved
 from mpathd.plan.wishes import Limits, Wished, admitted, settings_of
 from mpathd.plan.wishes import values as check
 
 T = TypeVar("T")
 
-POLICY = Path(__file__).parents[2] / "conf" / "net.mpathd.conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 # The standard's defaults for a system bus (system.conf of dbus), so that what opens the door is the shipped file.
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -61,10 +63,12 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
   </policy>
-  <include>{policy}</include>
+  <include>{conf}/net.mpathd.conf</include>
+  <include>{conf}/net.connman.conf</include>
   <!-- Whoever runs the tests plays root. -->
   <policy user="{user}">
     <allow own="net.mpathd"/>
+    <allow own="net.connman"/>
   </policy>
 </busconfig>
 """
@@ -187,6 +191,22 @@ class FakeAgent:
             ),
             reason=f"setting {', '.join(edit.values)}",
         )
+
+    async def move(self, service: str, other: str, *, before: bool) -> None:
+        """Put a service elsewhere at once.
+
+        Args:
+            service: the one that is moved.
+            other: where to.
+            before: before it, else behind it.
+        """
+        self.asked.append(("move before" if before else "move after", service, other))
+        if self.failure is not None:
+            raise self.failure
+        here = {one.id: one for one in self.view.services}
+        if service == other:
+            raise InvalidArguments(f"service '{service}' cannot stand before itself", "name two services")
+        await self.show(*(here[name] for name in moved((*here,), (), service, other, before=before)), reason="order")
 
     async def create_session(self, wish: SessionWish) -> None:
         """Make a session at once.
@@ -372,7 +392,7 @@ class PrivateBus:
         self.folder.chmod(0o755)
         self.address = f"unix:path={self.folder}/socket"
         (self.folder / "bus.conf").write_text(
-            BUS_CONFIG.format(socket=self.folder / "socket", policy=POLICY, user=os.getuid())
+            BUS_CONFIG.format(socket=self.folder / "socket", conf=CONF, user=os.getuid())
         )
         self.process: subprocess.Popen[str] | None = None
 
@@ -407,10 +427,12 @@ class Scene:
     Args:
         services: what the agent shows at first; the post's by default.
         group: who may change settings besides root.
+        connman: whether it has ConnMan's face too.
     """
 
-    def __init__(self, *services: Service, group: str = "netdev") -> None:
+    def __init__(self, *services: Service, group: str = "netdev", connman: bool = False) -> None:
         self.bus = PrivateBus()
+        self._connman = connman
         self.loop = asyncio.new_event_loop()
         self._services = services
         self._group = group
@@ -454,13 +476,18 @@ class Scene:
         self._over = asyncio.Event()
         self.agent = FakeAgent(*self._services)
         self.face = native_face(self.agent, self.address, self._group)
+        self.faces = [self.face]
+        if self._connman:
+            self.faces.append(connman_face(self.agent, self.address, self._group))
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.face.serve())
-                await self.face.tried()
+                for face in self.faces:
+                    group.create_task(face.serve())
+                    await face.tried()
                 self._up.set_result(None)
                 await self._over.wait()
-                await self.face.stop()
+                for face in self.faces:
+                    await face.stop()
         except BaseException as error:
             if not self._up.done():
                 self._up.set_exception(error)

@@ -31,7 +31,7 @@ BAD: dict[str, tuple[tuple[Any, ...], str, str]] = {
         THEIRS + "UnknownMethod",
         (
             "no method called 'GetService' in net.mpathd.Manager\n  methods: GetServices, CreateSession, "
-            "CreateNamedSession, DestroySession, GetSessions, GetStatus, SetDefaults, Reload"
+            "CreateNamedSession, DestroySession, GetSessions, GetStatus, SetDefaults, MoveBefore and 2 more"
         ),
     ),
     "unknown method without interface": (

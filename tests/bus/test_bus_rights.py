@@ -12,7 +12,7 @@ import pytest
 from dbus_next import Variant
 
 from bus.client import MANAGER, SERVICES, Client, tool
-from bus.harness import CABLE, Scene
+from bus.harness import CABLE, SECOND, Scene
 from mpathd.bus.credentials import REMEMBERED, Credentials
 from mpathd.model.errors import MpathError
 
@@ -42,6 +42,7 @@ def test_others_may_not_change_and_hear_who_may() -> None:
             ("set-property", "net.mpathd", AT, SERVICE, "MultipathRouting", "b", "true"),
             ("call", "net.mpathd", AT, SERVICE, "Configure", "a{sv}", "1", "AutoConnect", "b", "false"),
             ("call", "net.mpathd", MANAGER, "net.mpathd.Manager", "SetDefaults", "a{sv}", "0"),
+            ("call", "net.mpathd", MANAGER, "net.mpathd.Manager", "MoveBefore", "oo", AT, SERVICES + SECOND.id),
             ("call", "net.mpathd", MANAGER, "net.mpathd.Manager", "Reload"),
         ):
             said = tool(scene, *BUSCTL, *words, uid=NOBODY)
@@ -55,7 +56,7 @@ def test_others_may_not_change_and_hear_who_may() -> None:
             uid=NOBODY,
         )
         assert said.startswith("Error net.mpathd.Error.PermissionDenied: only root")
-        assert scene.agent.edits == []
+        assert (scene.agent.edits, scene.agent.asked) == ([], [])
         assert scene.agent.reloaded == 0
 
 

@@ -69,6 +69,7 @@ esac
 def test_everything_is_in_its_place(stage: Path) -> None:
     pages = {path.name.removesuffix(".rst") for path in (ROOT / "docs/man").glob("*.rst")}
     expected = {
+        "etc/dbus-1/system.d/net.connman.conf",
         "etc/dbus-1/system.d/net.mpathd.conf",
         "etc/iproute2/rt_protos.d/mpathd.conf",
         CONFIG,

@@ -61,6 +61,7 @@ def test_it_is_installed_runs_and_goes_without_a_trace(tmp_path: Path, etc: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == [
         "rules after a stop: 4",
+        "/etc/dbus-1/system.d/net.connman.conf",
         "/etc/dbus-1/system.d/net.mpathd.conf",
         "/etc/iproute2/rt_protos.d/mpathd.conf",
         "/etc/mpathd/mpathd.conf",

@@ -51,6 +51,7 @@ def test_each_key_reaches_the_configuration() -> None:
         ("numbers", "endpoint_ids"): "[100, 120]",
         ("sources", "order"): '["main"]',
         ("sources", "static"): '{ eth1 = "10.1.0.1" }',
+        ("dbus", "connman"): "true",
         ("dbus", "group"): '"uplinks"',
         ("dbus", "address"): '"unix:path=/run/lab/bus"',
         ("sessions", "max_per_user"): "4",

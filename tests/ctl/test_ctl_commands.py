@@ -98,6 +98,49 @@ def test_the_wide_table(scene: Scene) -> None:
     assert run(scene.address, "services", "vethc2", "-l").out.split("\n")[1].split() == lines[2].split()
 
 
+def test_a_service_goes_elsewhere_and_the_list_is_shown(scene: Scene) -> None:
+    result = run(scene.address, "services", "tun0", "--before", "vethc2")
+
+    assert (result.code, result.err) == (0, "")
+    assert result.out == (
+        "*A R Wired                ethernet_36e0bdee6014_cable\n"
+        "*A   VPN                  vpn_tun0\n"
+        "*A R Wired                ethernet_265676f2a6d2_cable\n"
+    )
+    assert run(scene.address, "services").out == result.out
+    found = data(scene, "services", "vpn", "--after=ethernet_2")
+    assert [service["Id"] for service in found] == [CABLE.id, SECOND.id, TUNNEL.id]
+    assert run(scene.address, "services", "tun0", "--after", "vethc1", "-l").out.split("\n")[2].startswith(TUNNEL.id)
+    assert scene.agent.asked == [
+        ("move before", TUNNEL.id, SECOND.id),
+        ("move after", TUNNEL.id, SECOND.id),
+        ("move after", TUNNEL.id, CABLE.id),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (
+            ("--before", "vethc1"),
+            2,
+            "--before says where, but not what\n  expected: mpathctl services SERVICE --before ID",
+        ),
+        (("tun0", "--before", "vethc1", "--after", "vethc2"), 2, "--before and --after exclude each other"),
+        (("tun0", "--before"), 2, "option --before has no value\n  expected: --before ID"),
+        (("tun0", "--after", "eth7"), 1, "no service called 'eth7'\n  services here: ethernet_36e0bdee6014_cable"),
+        (("tun0", "--after", "vethc"), 1, "'vethc' fits 2 services"),
+        (("tun0", "--after", "tun0"), 1, "service 'vpn_tun0' cannot stand before itself"),
+    ],
+)
+def test_a_move_that_makes_no_sense(scene: Scene, words: tuple[str, ...], code: int, text: str) -> None:
+    result = run(scene.address, "services", *words)
+
+    assert (result.code, result.out) == (code, "")
+    assert text in result.err
+    assert run(scene.address, "services").out.startswith("*A R Wired                ethernet_36e0bdee6014_cable\n")
+
+
 def test_config_of_one_service(scene: Scene) -> None:
     result = run(scene.address, "config", "vethc2", "--mpath_routing", "Yes", "--mpath-tcp-link=backup")
 

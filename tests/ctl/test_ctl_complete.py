@@ -50,7 +50,7 @@ def test_options_before_and_after_a_command() -> None:
     assert offered("session", "-") == ["--json", "--help"]
     assert offered("config", "-") == SETTINGS
     assert offered("config", "--mpath_t") == ["--mpath_tcp_link"]
-    assert offered("services", "-") == ["-l", "--json", "--help"]
+    assert offered("services", "-") == ["-l", "--before", "--after", "--json", "--help"]
 
 
 def test_an_option_is_offered_once_unless_many_are_wanted() -> None:
@@ -77,6 +77,8 @@ def test_choices_of_an_option() -> None:
 def test_services_and_interfaces_where_one_is_taken() -> None:
     assert offered("services", "") == offered("config", "") == IDS
     assert offered("config", "ve") == ["vethc1"]
+    assert offered("services", "eth7", "--before", "") == offered("services", "eth7", "--after", "") == IDS
+    assert offered("services", "eth7", "--after=v") == ["--after=vethc1"]
     assert offered("config", "--mpath_routing", "yes", "") == IDS
     assert offered("config", "--mpath_routing=yes", "e") == IDS[:1]
     assert offered("status", "") == ["--json", "--help"]

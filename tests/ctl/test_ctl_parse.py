@@ -165,20 +165,23 @@ def test_help_of_a_command() -> None:
     assert (
         usage.one(row)
         == """\
-usage: mpathctl services [SERVICE] [-l] [--json]
+usage: mpathctl services [SERVICE] [-l] [--before ID] [--after ID] [--json]
 
-List the services, or show all about one.
+List the services, or show all about one, or put one elsewhere in the order.
 
   SERVICE              a service's identifier, its interface, or a beginning of
                        either that fits no other
   -l, --long           a wide table: addresses, gateways and why it is routed
                        or not
+  --before ID          put SERVICE directly before this one, and list them
+  --after ID           put SERVICE directly behind this one, and list them
   --json               print JSON, for programs; fields are added, never
                        changed
   --help, -h           show this help
 
 Letters: * managed, A AutoConnect, M MultipathRouting; state: R ready, O
-online, c configuration."""
+online, c configuration. The order is kept; among those that are connected, a
+session takes the first of its best bearer."""
     )
 
 

@@ -106,6 +106,40 @@ def test_a_joined_user_and_group_are_two_reasons(case: Case) -> None:
     assert len(found) == 1
 
 
+# The order of services.
+
+
+def test_the_default_follows_the_order_of_services(case: Case) -> None:
+    """Also over a restart; what was moved goes back at the end."""
+
+    def move(*words: str) -> list[str]:
+        done = case.agent.ctl("services", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line.split()[-1] for line in done.stdout.splitlines()]
+
+    case.session("s", flow_selectors=FLOW)
+    ids = [case.services()[link] for link in UPLINKS]
+    for family in FAMILIES:
+        case.goes(way(1, family), family)
+
+    assert move("vethc3", "--before", "vethc1") == [ids[2], ids[0], ids[1]]
+    for family in FAMILIES:
+        case.goes(way(3, family), family)
+        case.goes(way(1, family), family, OTHER)
+    case.agent.stop()
+    case.agent.start()
+    assert [line.split()[-1] for line in case.agent.ctl("services").stdout.splitlines()] == [ids[2], ids[0], ids[1]]
+    case.goes(way(3, 4), 4)
+    case.carrier(3, up=False)
+    case.goes(way(1, 4), 4)
+    case.carrier(3, up=True)
+    case.goes(way(3, 4), 4)
+
+    assert move("vethc3", "--after", "vethc2") == ids
+    for family in FAMILIES:
+        case.goes(way(1, family), family)
+
+
 # Overlapping sessions: more specific first, then priority, then age.
 
 NARROW = {

@@ -13,7 +13,7 @@ from fake import FakeKernel
 from mpathd.agent import LiveAgent
 from mpathd.model.agent import Edit, Pass
 from mpathd.model.config import Config
-from mpathd.model.errors import ConfigError, MpathError, NotApplied, NotFound
+from mpathd.model.errors import ConfigError, InvalidArguments, MpathError, NotApplied, NotFound
 from mpathd.model.numbers import MAIN
 from mpathd.model.policy import Policy, ServiceSettings, Stored
 from mpathd.model.routing import Hop, KernelState, Route, Step, Verb
@@ -94,6 +94,65 @@ def test_a_setting_is_saved_and_in_the_kernel_before_the_answer() -> None:
         assert [s.routed for s in loop.view.services] == [True, False]
 
     _run(work, lambda: _loop(kernel, on=False, memory=memory))
+
+
+def test_what_is_to_pass_is_in_the_kernel_and_not_saved() -> None:
+    kernel, memory = FakeKernel(_world()), Memory()
+
+    async def work(loop: LiveAgent) -> None:
+        loop.pass_()
+        await loop.change(Edit({"autoconnect": False}, ID, lasting=False))
+        assert [s.routed for s in loop.view.services] == [False, True]
+        assert len(kernel.world.have.rules) == 4
+        await loop.reload()
+        assert [s.settings.autoconnect for s in loop.view.services] == [False, True]
+        assert memory.saved == []
+        await loop.change(Edit({"mpath_tcp_link": "off"}, ID))
+        assert memory.saved[0].services == {ID: {"mpath_tcp_link": "off"}}
+        assert [s.settings.autoconnect for s in loop.view.services] == [False, True]
+
+    _run(work, lambda: _loop(kernel, memory=memory))
+
+
+def test_a_move_is_saved_and_seen_before_the_answer() -> None:
+    kernel, memory = FakeKernel(_world()), Memory()
+
+    async def work(loop: LiveAgent) -> None:
+        loop.pass_()
+        first, second = (service.id for service in loop.view.services)
+        await loop.move(second, first, before=True)
+
+        assert memory.saved == [Stored(order=(second, first))]
+        assert [service.id for service in loop.view.services] == [second, first]
+        await loop.change(Edit({"multipath_routing": True}))
+        assert memory.saved[1:] == [Stored({"multipath_routing": True}, {}, (second, first))]
+
+    _run(work, lambda: _loop(kernel, memory=memory))
+
+
+@pytest.mark.parametrize(
+    ("what", "other", "kind", "words"),
+    [
+        (
+            "eth9",
+            ID,
+            NotFound,
+            "no service called 'eth9'\n  services here: ethernet_020000000002_cable, ethernet_02000",
+        ),
+        (ID, "eth9", NotFound, "no service called 'eth9'\n  services here: "),
+        (ID, ID, InvalidArguments, f"'{ID}' cannot stand after itself\n  name two services; others here: ethernet_0"),
+    ],
+)
+def test_a_move_that_cannot_be_changes_nothing(what: str, other: str, kind: type[MpathError], words: str) -> None:
+    kernel, memory = FakeKernel(_world()), Memory()
+
+    async def work(loop: LiveAgent) -> None:
+        loop.pass_()
+        with pytest.raises(kind, match=words):
+            await loop.move(what, other, before=False)
+        assert memory.saved == []
+
+    _run(work, lambda: _loop(kernel, memory=memory))
 
 
 def test_what_the_kernel_refuses_is_told_in_ip_words_and_tried_again() -> None:

@@ -25,7 +25,8 @@ VALUES = st.fixed_dictionaries(
         "mpath_tcp_link": st.sampled_from([m.value for m in MptcpMode]),
     },
 )
-STORED = st.builds(Stored, VALUES, st.dictionaries(st.text(max_size=8), VALUES, max_size=4))
+NAMES = st.lists(st.text(max_size=8), max_size=4, unique=True).map(tuple)
+STORED = st.builds(Stored, VALUES, st.dictionaries(st.text(max_size=8), VALUES, max_size=4), NAMES)
 
 
 def test_a_service_s_own_value_wins_over_the_stored_default_and_that_over_the_file() -> None:
@@ -42,12 +43,30 @@ def test_a_service_s_own_value_wins_over_the_stored_default_and_that_over_the_fi
 
 def test_a_default_forgets_what_services_had_of_it_and_nothing_else() -> None:
     stored = Stored(
-        {}, {"a": {"multipath_routing": False, "mpath_tcp_link": "backup"}, "b": {"multipath_routing": False}}
+        {}, {"a": {"multipath_routing": False, "mpath_tcp_link": "backup"}, "b": {"multipath_routing": False}}, ("b",)
     )
 
     after = edited(stored, Edit({"multipath_routing": True}))
 
-    assert after == Stored({"multipath_routing": True}, {"a": {"mpath_tcp_link": "backup"}})
+    assert after == Stored({"multipath_routing": True}, {"a": {"mpath_tcp_link": "backup"}}, ("b",))
+
+
+def test_what_passes_wins_until_the_same_is_set_to_last() -> None:
+    off = Edit({"autoconnect": False}, "a", lasting=False)
+    stored = edited(edited(Stored({}, {"a": {"multipath_routing": True}}), off), replace(off, service="b"))
+
+    assert [effective(Policy(stored=stored), name).autoconnect for name in "abc"] == [False, False, True]
+    assert effective(Policy(stored=stored), "a").multipath_routing
+    assert load(dump(stored)) == Stored({}, {"a": {"multipath_routing": True}}), "the next start knows nothing of it"
+    assert edited(stored, replace(off, values={"autoconnect": True})).passing["a"] == {"autoconnect": True}
+
+    lasting = edited(stored, Edit({"autoconnect": True}, "a"))
+    assert [effective(Policy(stored=lasting), name).autoconnect for name in "ab"] == [True, False]
+    assert lasting.passing == {"b": {"autoconnect": False}}
+    assert edited(stored, Edit({"mpath_tcp_link": "off"}, "a")).passing == stored.passing
+    assert edited(stored, Edit({"autoconnect": True})) == Stored(
+        {"autoconnect": True}, {"a": {"multipath_routing": True}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,6 +87,16 @@ def test_bad_values(values: dict[str, object], kind: type[MpathError], words: st
 @given(STORED)
 def test_what_is_saved_is_loaded(stored: Stored) -> None:
     assert load(dump(stored)) == stored
+
+
+def test_a_file_without_an_order_is_an_older_one() -> None:
+    assert load('{"version": 1, "defaults": {}, "services": {}}') == Stored()
+
+
+@pytest.mark.parametrize("order", ['"eth0"', "[1]", "{}", "null"])
+def test_an_order_that_is_none_is_said(order: str) -> None:
+    with pytest.raises(ConfigError, match="order is"):
+        load(f'{{"version": 1, "defaults": {{}}, "services": {{}}, "order": {order}}}')
 
 
 @given(st.text() | st.sampled_from(["{}", "[]", '{"version": 1}', '{"version": 2, "defaults": {}, "services": {}}']))

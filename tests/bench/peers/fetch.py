@@ -7,23 +7,26 @@ import platform
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "peers"
 LIMIT = 300.0  # seconds for a download
+ARCHIVE, KEYRING = "http://deb.debian.org/debian", "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class Unavailable(Exception):
     """A peer cannot be run here; the text says why, in one line."""
 
 
-def unpacked(name: str, packages: Sequence[str]) -> Path:
+def unpacked(name: str, packages: Sequence[str], suite: str = "") -> Path:
     """The folder with a peer's files, fetched if it is not there yet.
 
     Args:
         name: of the peer.
         packages: Debian packages, the program's and those of libraries that machines often lack.
+        suite: Debian's release that they are from; empty for what this machine's apt knows.
 
     Raises:
         Unavailable: they cannot be had.
@@ -37,11 +40,17 @@ def unpacked(name: str, packages: Sequence[str]) -> Path:
     making = CACHE / f"{name}.{os.getpid()}"
     making.mkdir(parents=True)
     try:
-        try:
-            _apt(["download", *packages], making)
-        except Unavailable:
-            _apt(["update", "-qq"], making)
-            _apt(["download", *packages], making)
+        if suite:
+            with tempfile.TemporaryDirectory(prefix="mpathd-apt-") as lists:
+                elsewhere = _elsewhere(Path(lists), suite)
+                _apt([*elsewhere, "update", "-qq"], making)
+                _apt([*elsewhere, "download", *packages], making)
+        else:
+            try:
+                _apt(["download", *packages], making)
+            except Unavailable:
+                _apt(["update", "-qq"], making)
+                _apt(["download", *packages], making)
         for deb in sorted(making.glob("*.deb")):
             subprocess.run(["dpkg-deb", "-x", deb, making], check=True, capture_output=True)
             deb.unlink()
@@ -92,6 +101,26 @@ def environment(folder: Path) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": libraries(folder)}
 
 
+def _elsewhere(folder: Path, suite: str) -> list[str]:
+    """Options for apt-get that make it know one release alone, by lists in a folder: this machine's stay as they are.
+
+    Args:
+        folder: empty.
+        suite: the release.
+    """
+    (folder / "lists" / "partial").mkdir(parents=True)
+    source = folder / "sources.list"
+    source.write_text(f"deb [signed-by={KEYRING}] {ARCHIVE} {suite} main\n")
+    options = {
+        "Dir::Etc::SourceList": source,
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::State::Lists": folder / "lists",
+        "Dir::Cache": folder,
+        "Acquire::Languages": "none",
+    }
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+
 def _apt(words: Sequence[str], where: Path) -> None:
     argv = ["apt-get", *words]
     try:
@@ -100,4 +129,4 @@ def _apt(words: Sequence[str], where: Path) -> None:
         raise Unavailable(f"{' '.join(argv)}: no answer within {LIMIT:.0f} s") from None
     if done.returncode:
         why = [line for line in done.stderr.splitlines() if line.startswith("E:")]
-        raise Unavailable(f"{' '.join(argv[:2])} failed: {why[-1] if why else done.returncode}")
+        raise Unavailable(f"apt-get {words[-1]} failed: {why[-1] if why else done.returncode}")
