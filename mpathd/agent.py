@@ -16,6 +16,7 @@ from .model.marking import home
 from .model.packet import Connections, Load
 from .model.policy import ServiceSettings
 from .model.routing import Step
+from .model.sight import Blind, EventSeen, Seeing
 from .model.statistics import Count, Statistics
 from .model.view import Finding
 from .model.words import Severity
@@ -28,6 +29,9 @@ NOTHING: tuple[Count, Count, Count] = ((0, 0), (0, 0), (0, 0))
 
 class LiveAgent(Loop):
     """The loop, with everything that doors may ask of it."""
+
+    seeing: Seeing = Blind()
+    _unhealthy: tuple[Finding, ...] = ()
 
     @property
     def defaults(self) -> ServiceSettings:
@@ -212,8 +216,20 @@ class LiveAgent(Loop):
             if moved:
                 self.tell(Pass(self._number, ("statistics",), self._view, self._view, counted=moved))
 
+    def heard(self, told: tuple[EventSeen, ...]) -> None:
+        """Tell what the kernel told of MPTCP connections.
+
+        Args:
+            told: the events.
+        """
+        self.tell(Pass(self._number, ("mptcp",), self._view, self._view, heard=told))
+
+    def _troubles(self) -> tuple[Finding, ...]:
+        return (*super()._troubles(), *self._unhealthy)
+
     async def refresh(self) -> None:
         """Look again, also at what has no kernel events, and wait for that pass."""
+        self._unhealthy = self.seeing.findings()
         await self._passed("status")
 
     async def reload(self) -> None:

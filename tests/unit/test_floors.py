@@ -27,6 +27,7 @@ FLOORS = {
     "accounts": (("plan",), "users and groups of the machine"),
     "runtime": (("model",), "numbers and counts on disk"),
     "meter": (("model", "ports"), "the hands, with an eye on counters"),
+    "mptcpview": (("model", "plan", "kernel"), "the eye on MPTCP"),
     "options": ((), "the command line"),
     "app": (
         (
@@ -36,6 +37,7 @@ FLOORS = {
             "sources",
             "store",
             "meter",
+            "mptcpview",
             "systemd",
             "options",
             "policies",
