@@ -275,7 +275,7 @@ class Client:
         except Answered as error:
             if error.name in GONE:
                 raise Absent("mpathd is not running (systemctl start mpathd)") from None
-            if error.name == "UnknownMethod":
+            if error.name in {"UnknownMethod", "UnknownInterface"}:
                 text = f"mpathd does not know {member}: it is older than this mpathctl"
                 raise Answered(error.name, text, "restart it: systemctl restart mpathd") from None
             if error.name == "AccessDenied":

@@ -15,7 +15,7 @@ from .parse import Order
 from .process import environment, replace
 
 LIBRARY = "libmptcpwrap.so"
-# Where packages put libraries, each also with a folder for the machine (x86_64-linux-gnu) and for mptcpize in between.
+# Where packages put libraries; each may have a folder for the machine (x86_64-linux-gnu), and then one for mptcpize.
 FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib64")
 OWN = "mptcpize"
 ENABLED = Path("/proc/sys/net/mptcp/enabled")
@@ -61,6 +61,7 @@ def _places() -> Iterator[Path]:
     machine = os.uname().machine
     for name in FOLDERS:
         top = Path(name)
-        for folder in (top, *sorted(top.glob(f"{machine}-*"))):
+        # Machines are called otherwise in names of folders (armv7l, arm-linux-gnueabihf), so all are looked into.
+        for folder in (top, *sorted(top.glob("*-linux-*"), key=lambda place: not place.name.startswith(machine))):
             yield folder / OWN
             yield folder
