@@ -7,7 +7,7 @@ counted from the beginning if it comes again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..model.view import Finding
 from ..model.words import Severity
@@ -37,7 +37,7 @@ class Health:
         Args:
             names: of the counters; those that this kernel has not are 0.
         """
-        return sum(self.last[name] - self.base[name] for name in names if name in self.grew)
+        return sum(max(0, self.last[name] - self.base[name]) for name in names if name in self.grew)
 
 
 def begun(counters: Mapping[str, int]) -> Health:
@@ -58,9 +58,9 @@ def watched(health: Health, counters: Mapping[str, int], now: float) -> Health:
         now: seconds of a clock that never goes back.
     """
     grew = {name: at for name, at in health.grew.items() if now - at < FADE and name in counters}
+    base = {name: (health.base if name in grew else health.last).get(name, value) for name, value in counters.items()}
     grew |= {name: now for name, value in counters.items() if value > health.last.get(name, value)}
-    kept = {name: health.base.get(name, value) if name in grew else value for name, value in counters.items()}
-    return replace(health, base=kept, last=counters, grew=grew)
+    return Health(base, counters, grew)
 
 
 def findings(health: Health) -> tuple[Finding, ...]:
