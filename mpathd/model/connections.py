@@ -124,7 +124,7 @@ class Owner:
     Args:
         pid: its id.
         name: its program, as the kernel shortens it.
-        user: who may see what it has open, as the owner of its folder in /proc; root for what hides its memory.
+        user: who may see what it has open: root for what hides its memory.
     """
 
     pid: int

@@ -57,8 +57,8 @@ def _name(process: Path) -> str:
 
 
 def _user(process: Path) -> int:
-    """Who may look into it: the kernel gives the folder of a process that hides its memory to root."""
+    """Who may look into it: the kernel gives this folder to root where a process hides its memory."""
     try:
-        return process.stat().st_uid
+        return (process / "fd").stat().st_uid
     except OSError:
         return 0
