@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,20 +19,18 @@ from typing import Any
 import pytest
 
 from bench.peers.fetch import unpacked
-from kernel.conftest import fresh_name
 from kernel.helpers_mptcp import Bond, say, talk, wait
+from kernel.helpers_view import A2, running
 from labkit import SERVER4, Lab
-from labkit.agent import Agent, Bus
+from labkit.agent import Agent
 from mpathd.kernel.mptcp import owners
 from mpathd.model.connections import Owner
 
 pytestmark = pytest.mark.kernel
 
-A1, A2 = "10.81.1.2", "10.81.2.2"
+A1 = "10.81.1.2"
 RATE = 25e6  # of a link of the lab
 NOBODY = 65534
-# The endpoints are the test's, and say what it wants.
-CONFIG = '[defaults]\nmultipath_routing = true\nmpath_tcp_link = "off"\n'
 EXEC = """
 import sys
 from pathlib import Path
@@ -49,29 +46,6 @@ s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 s.sendall(b"word")
 s.recv(4)
 """
-
-
-@contextmanager
-def running(host: str = "client", *, before: bool = False) -> Iterator[Agent]:
-    """Mpathd in a lab of two links with a bus, once its endpoints are there.
-
-    Args:
-        host: where it runs.
-        before: leave it to the test to start it.
-    """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="view-")))
-        bus = stack.enter_context(Bus(folder))
-        lab = stack.enter_context(Lab("bond-2", fresh_name(), quiet=True))
-        agent = Agent(lab, host, bus=bus, config=CONFIG)
-        if before:
-            stack.callback(lambda: agent.stop() if agent.running else None)
-        else:
-            stack.enter_context(agent)
-        lab.ip("client", f"mptcp endpoint add {A2} dev up2 id 7 subflow backup")
-        if not before:
-            assert lab.ip("client", f"route get 192.0.2.9 from {A2}").count("up2"), "the routing stands"
-        yield agent
 
 
 @pytest.fixture
