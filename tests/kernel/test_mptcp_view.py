@@ -31,6 +31,14 @@ pytestmark = pytest.mark.kernel
 A1 = "10.81.1.2"
 RATE = 25e6  # of a link of the lab
 NOBODY = 65534
+# A program that asks for MPTCP, says a word, and ends when it is told to.
+MULTIPATH = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.sendall(b"word")
+s.recv(4)
+"""
 EXEC = """
 import sys
 from pathlib import Path
@@ -161,6 +169,29 @@ def test_whose_and_which_session(agent: Agent) -> None:
         assert both(agent)["Session"] == "video"
         name = Path("/proc/self/comm").read_text().strip()
         assert f", session video, {name} ({os.getpid()})\n" in agent.ctl("mptcp").stdout
+
+
+def test_a_programs_connections_are_its_sessions(agent: Agent) -> None:
+    """Of `session exec`, which marks each socket, those of subflows too."""
+    assert agent.ctl("session", "create", "video", "--bearer", "ethernet").returncode == 0
+    with agent.lab.socket("server", socket.AF_INET, socket.SOCK_STREAM, 262) as ear:
+        ear.bind((SERVER4, 0))
+        ear.listen(1)
+        words = ["session", "exec", "video", "--", sys.executable, "-c", MULTIPATH, SERVER4, str(ear.getsockname()[1])]
+        with agent.spawn_ctl(*words) as program:
+            try:
+                far, _ = ear.accept()
+                with far:
+                    assert far.recv(4) == b"word"
+                    one = both(agent)
+                    far.sendall(b"word")
+            finally:
+                program.communicate(timeout=20)
+
+    assert program.returncode == 0
+    assert (one["Session"], [row["Pid"] for row in one["Processes"]]) == ("video", [program.pid])
+    assert one["Mark"]
+    assert {s["Mark"] for s in one["Subflows"]} == {one["Mark"]}
 
 
 def test_processes_and_who_may_look_into_them() -> None:
