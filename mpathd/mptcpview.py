@@ -1,7 +1,7 @@
 """The eye on MPTCP: live connections, read in a thread when somebody asks; events as they come; counters.
 
 What costs is bounded: one dump of each list, in which only the busiest connections are kept; a look serves all who ask
-within its own duration; events are told at a pace, and wait meanwhile in the kernel's buffer.
+for a while that grows with its duration; events are told at a pace, and wait meanwhile in the kernel's buffer.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .plan.ages import Ages
 from .plan.sight import Found, sight
 
 FRESH = 0.1  # seconds that a look serves at least
+SHARE = 3  # times its own duration that it serves: a quarter of the time goes into looks, however many ask
 APART = 0.15  # seconds that speeds are over at least
 RATE = 500  # events that are told in a second, and at once
 PAUSE = 0.05  # seconds until the kernel is asked again for events that had to wait
@@ -86,7 +87,7 @@ class Eye:
         async with self._turn:
             if self._last is not None:
                 at, enough, last = self._last
-                if monotonic() - at < max(FRESH, self._cost) and enough == most:
+                if monotonic() - at < max(FRESH, SHARE * self._cost) and enough == most:
                     return last
             began = monotonic()
             found = await asyncio.to_thread(self._read, most)

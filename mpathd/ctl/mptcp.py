@@ -18,6 +18,7 @@ WHOLE, WATCHED = 500, 100
 
 # Seconds between the two looks that tell how fast everything is.
 APART = 0.5
+PATIENCE = 4  # times that it is asked for: where there are very many connections, a look is given out again for a while
 
 # What a monitor of MPTCP hears.
 HEARD = (f"type='signal',sender='{NAME}',interface='{MPTCP}'", *LIFE)
@@ -36,8 +37,12 @@ def show(order: Order) -> None:
         _watch(client, every, _Frames() if drawn else _Lines(as_json=order.has("json")))
         return
     found = client.connections(WHOLE)
-    if found["Connections"] and pause(APART):
+    for _ in range(PATIENCE if found["Connections"] else 0):
+        if not pause(APART):
+            return
         found = client.connections(WHOLE)
+        if found["Seconds"]:
+            break
     say(json_text(found) if order.has("json") else "\n".join(mptcpwords.lines(found)))
 
 

@@ -27,8 +27,9 @@ from .idle import used
 from .stats import number, ratio, table
 
 NAME = "connections"
-COUNT, ROUNDS, PASSES = 10_000, 5, 20
+COUNT, ROUNDS, PASSES = 10_000, 3, 20
 FILES = COUNT + 1000
+PAUSE = 8.0  # seconds: a look is given out again for three times as long as it took
 IPPROTO_MPTCP = 262
 CONFIG = '[defaults]\nmultipath_routing = true\n[log]\nformat = "json"\n'
 # Answers a word to each connection, and keeps it.
@@ -103,14 +104,14 @@ def rounds(work: Callable[[], tuple[float, float]]) -> tuple[float, float]:
 
 
 def look(caller: Caller, pid: int, most: int) -> tuple[float, float]:
-    """Ask mpathd once; with a pause, so that nobody gets the look of the one before.
+    """Ask mpathd once; after a pause, so that nobody gets the look of the one before.
 
     Args:
         caller: asks.
         pid: of mpathd.
         most: connections that are wanted.
     """
-    time.sleep(2.0)
+    time.sleep(PAUSE)
     before = used(pid).cpu
     found, took = caller.call("/net/mpathd", MPTCP.name, "GetConnections", "u", most)
     if len(found) != most or {len(one["Subflows"].value) for one in found} != {2}:

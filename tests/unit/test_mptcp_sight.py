@@ -139,6 +139,7 @@ class Kernel:
         self.now = 1000.0
         self.dumps: list[int] = []
         self.acked = 0
+        self.takes = 0.0  # seconds that a dump takes
         self.waiting: list[Event] = []
         self.most: list[int] = []
         self.lost = False
@@ -148,6 +149,7 @@ class Kernel:
     def busiest(self, most: int) -> tuple[tuple[Connection, ...], int]:
         """A dump."""
         self.dumps.append(most)
+        self.now += self.takes
         self.acked += 1000
         return (replace(CONNECTION, acked=self.acked),), 1
 
@@ -197,6 +199,20 @@ def test_all_who_ask_at_once_get_one_look(kernel: Kernel) -> None:
         assert len(kernel.dumps) == 2
 
     asyncio.run(play())
+
+
+def test_looks_take_a_quarter_of_the_time_at_most(kernel: Kernel) -> None:
+    kernel.takes = 1.0
+
+    async def play() -> int:
+        one = eye()
+        until = kernel.now + 40.0
+        while kernel.now < until:
+            await one.look()
+            kernel.now += 0.01
+        return len(kernel.dumps)
+
+    assert asyncio.run(play()) == 10
 
 
 def test_more_than_anybody_may_have_is_not_read(kernel: Kernel) -> None:
