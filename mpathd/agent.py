@@ -16,6 +16,7 @@ from .model.marking import home
 from .model.packet import Connections, Load
 from .model.policy import ServiceSettings, Stored
 from .model.routing import Step
+from .model.sight import Blind, EventSeen, Seeing
 from .model.statistics import Count, Statistics
 from .model.view import Finding, Service
 from .model.words import Severity
@@ -35,6 +36,9 @@ class LiveAgent(Loop):
     """
 
     notes: Callable[[], Mapping[str, str]] = staticmethod(dict)
+
+    seeing: Seeing = Blind()
+    _unhealthy: tuple[Finding, ...] = ()
 
     @property
     def defaults(self) -> ServiceSettings:
@@ -260,8 +264,20 @@ class LiveAgent(Loop):
             if moved:
                 self.tell(Pass(self._number, ("statistics",), self._view, self._view, counted=moved))
 
+    def heard(self, told: tuple[EventSeen, ...]) -> None:
+        """Tell what the kernel told of MPTCP connections.
+
+        Args:
+            told: the events.
+        """
+        self.tell(Pass(self._number, ("mptcp",), self._view, self._view, heard=told))
+
+    def _troubles(self) -> tuple[Finding, ...]:
+        return (*super()._troubles(), *self._unhealthy)
+
     async def refresh(self) -> None:
         """Look again, also at what has no kernel events, and wait for that pass."""
+        self._unhealthy = self.seeing.findings()
         await self._passed("status")
 
     async def reload(self) -> None:

@@ -25,6 +25,7 @@ from .model.packet import Load
 from .model.view import Finding
 from .model.words import Severity
 from .model.world import Link
+from .mptcpview import Eye
 from .options import Options, options, parser
 from .plan import config as form
 from .plan.desire import desire
@@ -232,6 +233,8 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)
     events.add_reader(machine.nft_events.fileno(), nft)
+    eye = loop.seeing = Eye(lambda: (loop.view, loop.policy.numbers.mark_mask), loop.heard)
+    eye.attend()
     loop.poke("start")
     loop.pass_()  # whoever sees us sees a finished house: first the kernel, then the name, then READY
     async with asyncio.TaskGroup() as group:
@@ -252,6 +255,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
             await face.stop(release=not keep)
         for task in tasks:
             task.cancel()
+    eye.close()
 
 
 def _faces(loop: LiveAgent) -> Iterator[Face]:

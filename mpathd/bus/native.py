@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,13 @@ from mpathd.model.agent import Agent, Edit, Pass
 from mpathd.model.errors import NotFound
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import SETTINGS, Setting
+from mpathd.model.sight import Blind, Seeing
 from mpathd.model.view import Service, View
 from mpathd.model.words import Family, ServiceState
 
 from .errors import listing, quoted
 from .face import Face
+from .mptcp import MPTCP, heard
 from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, fit, told
 from .standard import OBJECT_MANAGER, differences, values
 from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, trusted
@@ -34,11 +36,13 @@ class ManagerView:
         version: mpathd's version.
         state: "idle", "ready" or "online".
         defaults: settings of a service that has none of its own.
+        seeing: who looks at MPTCP.
     """
 
     version: str
     state: str
     defaults: ServiceSettings
+    seeing: Seeing = field(default=Blind(), compare=False)
 
 
 def service_path(identifier: str) -> str:
@@ -205,8 +209,8 @@ class NativeSurface:
         view, defaults = self._agent.view, self._agent.defaults
         if view is not self._view or defaults != self._defaults:
             self._view, self._defaults = view, defaults
-            manager = ManagerView(self._agent.status.version, overall(view), defaults)
-            objects = {ROOT: Object(ROOT, manager, (OBJECT_MANAGER, MANAGER))}
+            manager = ManagerView(self._agent.status.version, overall(view), defaults, self._agent.seeing)
+            objects = {ROOT: Object(ROOT, manager, (OBJECT_MANAGER, MANAGER, MPTCP))}
             for service in view.services:
                 path = service_path(service.id)
                 objects[path] = Object(path, service, (SERVICE,))
@@ -233,6 +237,8 @@ class NativeSurface:
         """
         if done.counted:
             return counted(self.tree(), done.counted)
+        if done.heard:
+            return heard(done.heard, ROOT)
         if not (done.steps or done.refused or done.before != done.after):
             return ()
         told = bag(

@@ -19,6 +19,7 @@ ROOT = "/net/mpathd"
 MANAGER = "net.mpathd.Manager"
 SERVICE = "net.mpathd.Service"
 SESSION = "net.mpathd.Session"
+MPTCP = "net.mpathd.Mptcp"
 NOTIFICATION = "net.mpathd.Notification"
 SESSIONS = ROOT + "/session/"
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -162,6 +163,16 @@ class Client:
         (found,) = self._call(path, SESSION, "Stats")
         return dict(found)
 
+    def connections(self, most: int) -> Mapping[str, Any]:
+        """Ask for live MPTCP connections, and whether MPTCP can be used.
+
+        Args:
+            most: connections that are wanted.
+        """
+        found, total, seconds = self._call(ROOT, MPTCP, "GetConnections", "u", (most,), CHANGE)
+        (missing,) = self._call(ROOT, PROPERTIES, "Get", "ss", (MPTCP, "Missing"))
+        return {"Missing": missing, "Total": total, "Seconds": seconds, "Connections": found}
+
     def destroy_session(self, path: str) -> None:
         """End a session and wait until nothing of it is in the kernel.
 
@@ -274,7 +285,7 @@ class Client:
         except Answered as error:
             if error.name in GONE:
                 raise Absent("mpathd is not running (systemctl start mpathd)") from None
-            if error.name == "UnknownMethod":
+            if error.name in {"UnknownMethod", "UnknownInterface"}:
                 text = f"mpathd does not know {member}: it is older than this mpathctl"
                 raise Answered(error.name, text, "restart it: systemctl restart mpathd") from None
             if error.name == "AccessDenied":

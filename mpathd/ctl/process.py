@@ -34,11 +34,12 @@ SI_KERNEL = 0x80  # a signal's origin: the terminal, which has told the whole pr
 SHELL = "/bin/sh"
 
 
-def replace(command: Sequence[str]) -> NoReturn:
+def replace(command: Sequence[str], more: Mapping[str, str] | None = None) -> NoReturn:
     """Become a command: process id, files and folder stay.
 
     Args:
         command: its name and arguments.
+        more: variables that its environment has besides.
 
     Raises:
         NotFound, NotExecutable: it cannot be run.
@@ -46,11 +47,12 @@ def replace(command: Sequence[str]) -> NoReturn:
     for number in PYTHONS:
         signal.signal(number, signal.SIG_DFL)
     sys.stdout.flush()
+    variables = {**environment(), **(more or {})}
     try:
         try:
-            os.execvpe(_place(command), list(command), environment())  # noqa: S606  what was asked for
+            os.execvpe(_place(command), list(command), variables)  # noqa: S606  what was asked for
         except OSError as error:
-            os.execve(SHELL, _script(command, error), environment())  # noqa: S606  as every shell does
+            os.execve(SHELL, _script(command, error), variables)  # noqa: S606  as every shell does
     except OSError as error:
         raise _refusal(command[0], error) from None
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from . import stats
 from .client import Client, Session
-from .errors import Absent, Answered, Usage
+from .errors import Answered
 from .parse import Order
 from .screen import Screen
 from .sessionoptions import pick, text
 from .show import json_text, say
-from .watch import Clock, pause
-
-# Seconds between two readings of --watch: what it is without --interval, and what it may be.
-EVERY, SHORTEST, LONGEST = 1.0, 0.1, 3600.0
+from .watch import Clock, again, interval, pause
 
 # Answers about a session that has ended since it was listed.
 ENDED = {"NotFound", "UnknownObject"}
@@ -45,7 +43,7 @@ def show(order: Order) -> None:
         order: what was typed.
     """
     word = text("NAME", order.words[0]) if order.words else ""
-    every = _interval(order)
+    every = interval(order)
     client = Client.open()
     if order.has("watch"):
         _watch(client, word, every, _Frames() if Screen.there() and not order.has("json") else _Lines(order))
@@ -56,21 +54,6 @@ def show(order: Order) -> None:
         say(json_text(records[0] if word else records))
     elif found:
         say("\n".join(stats.table(count for row in found for count in row.counts)))
-
-
-def _interval(order: Order) -> float:
-    if not order.has("interval"):
-        return EVERY
-    word = order.options["interval"][-1]
-    if not order.has("watch"):
-        raise Usage("session stats: --interval without --watch", "give both, or neither")
-    try:
-        seconds = float(word)
-    except ValueError:
-        seconds = 0.0
-    if not SHORTEST <= seconds <= LONGEST:  # "nan" is not either
-        raise Usage(f"option --interval cannot be '{word}'", f"expected seconds from {SHORTEST:g} to {LONGEST:g}")
-    return seconds
 
 
 def _read(client: Client, word: str, rates: stats.Rates) -> list[Reading]:
@@ -101,22 +84,9 @@ def _watch(client: Client, word: str, every: float, out: _Frames | _Lines) -> No
                     out.readings(found)
             if not pause(every):
                 return
-            found = _again(client, word, rates)
+            found = again(client, partial(_read, client, word, rates), ENDED)
     except KeyboardInterrupt:
         return
-
-
-def _again(client: Client, word: str, rates: stats.Rates) -> list[Reading] | str:
-    """Give the next readings, or why there are none: sessions and mpathd may go, and come again."""
-    try:
-        return _read(client, word, rates)
-    except Absent:
-        client.wire.ask("GetId")  # the bus is still there, or this is an Absent too
-        return "mpathd is not there"
-    except Answered as error:
-        if error.name not in ENDED:
-            raise
-        return error.text
 
 
 class _Frames:

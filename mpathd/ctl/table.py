@@ -144,6 +144,10 @@ def _session_option(row: SessionSetting) -> Option:
 
 SESSION = Argument("NAME", "a session's name, or its path on D-Bus", required=True, kind="session")
 ANY_SESSION = replace(SESSION, required=False)
+WATCH = (
+    Option(("--watch",), "again every second until Ctrl-C, with bytes per second"),
+    Option(("--interval",), "time between two readings of --watch, in seconds", value="SECONDS"),
+)
 COMMAND = Argument("COMMAND", "a program and its arguments, as they are", required=True, kind="command", many=True)
 SESSION_OPTIONS = tuple(_session_option(row) for row in SESSION_SETTINGS)
 
@@ -215,10 +219,7 @@ COMMANDS = (
         "Show what sessions have carried, in all and by each service, and what was dropped.",
         "sessionstats:show",
         takes=(ANY_SESSION,),
-        options=(
-            Option(("--watch",), "again every second until Ctrl-C, with bytes per second"),
-            Option(("--interval",), "time between two readings of --watch, in seconds", value="SECONDS"),
-        ),
+        options=WATCH,
         more="Numbers are exact with --json.",
     ),
     Command(
@@ -228,6 +229,22 @@ COMMANDS = (
         takes=(ANY_SESSION, COMMAND),
         options=SESSION_OPTIONS,
         more="Give NAME, or at least one option, and -- before the command. The exit status is the command's.",
+    ),
+    Command(
+        ("mptcp",),
+        "Show live MPTCP connections and their subflows: by which link, how much, how fast.",
+        "mptcp:show",
+        options=(replace(WATCH[0], help="again every second until Ctrl-C"), WATCH[1]),
+        more="Rates are bits per second. A backup is estab/b if this end asked for it, /B if the far end did. Further: "
+        "mpathctl mptcp monitor, mpathctl mptcp exec.",
+    ),
+    Command(("mptcp", "monitor"), "Tell what the kernel tells of MPTCP connections, until Ctrl-C.", "mptcp:monitor"),
+    Command(
+        ("mptcp", "exec"),
+        "Run a program that speaks plain TCP with MPTCP; mpathd need not run.",
+        "mptcpexec:run",
+        takes=(COMMAND,),
+        more="Write -- before the command. It needs libmptcpwrap (Debian: mptcpize). The exit status is the command's.",
     ),
     Command(
         ("policy", "check"),

@@ -5,10 +5,18 @@ from __future__ import annotations
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
+from typing import TypeVar
 
 from .client import Client
 from .codec import Message
+from .errors import Absent, Answered, Usage
+from .parse import Order
+
+# Seconds between two readings of --watch: what it is without --interval, and what it may be.
+EVERY, SHORTEST, LONGEST = 1.0, 0.1, 3600.0
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -27,6 +35,49 @@ class Clock:
         now = time.time()
         here = time.localtime(now)
         return time.strftime(form, here) + f".{int(now % 1 * 1000):03}" + (time.strftime(zone, here) if zone else "")
+
+
+def interval(order: Order) -> float:
+    """Give the seconds between two readings of --watch.
+
+    Args:
+        order: what was typed.
+
+    Raises:
+        Usage: they make no sense.
+    """
+    if not order.has("interval"):
+        return EVERY
+    word = order.options["interval"][-1]
+    if not order.has("watch"):
+        name = order.command.name if order.command is not None else ""
+        raise Usage(f"{name}: --interval without --watch", "give both, or neither")
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST <= seconds <= LONGEST:  # "nan" is not either
+        raise Usage(f"option --interval cannot be '{word}'", f"expected seconds from {SHORTEST:g} to {LONGEST:g}")
+    return seconds
+
+
+def again(client: Client, read: Callable[[], T], ended: Container[str] = ()) -> T | str:
+    """Read once more, or give why that cannot be: what is watched, and mpathd, may go and come again.
+
+    Args:
+        client: who asks.
+        read: asks.
+        ended: names of errors that mean that what is watched has gone.
+    """
+    try:
+        return read()
+    except Absent:
+        client.wire.ask("GetId")  # the bus is still there, or this is an Absent too
+        return "mpathd is not there"
+    except Answered as error:
+        if error.name not in ended:
+            raise
+        return error.text
 
 
 def pause(seconds: float) -> bool:

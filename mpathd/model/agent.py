@@ -10,6 +10,7 @@ from .errors import Refusal
 from .policy import ServiceSettings
 from .routing import Step
 from .session import Client, Origin
+from .sight import EventSeen, Seeing
 from .statistics import Statistics
 from .view import View
 
@@ -65,6 +66,7 @@ class Pass:
         refused: what the kernel refused.
         milliseconds: how long it took.
         counted: sessions whose statistics are to be told; a pass that tells of them did nothing else.
+        heard: what the kernel told of MPTCP connections, likewise.
     """
 
     number: int
@@ -75,6 +77,7 @@ class Pass:
     refused: tuple[Refusal, ...] = ()
     milliseconds: float = 0.0
     counted: tuple[str, ...] = ()
+    heard: tuple[EventSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,10 @@ class Agent(Protocol):
     @property
     def status(self) -> Status:
         """How the agent is."""
+
+    @property
+    def seeing(self) -> Seeing:
+        """Who looks at MPTCP connections."""
 
     async def change(self, edit: Edit) -> None:
         """Save other settings and wait until the kernel has them.

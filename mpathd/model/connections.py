@@ -124,10 +124,25 @@ class Owner:
     Args:
         pid: its id.
         name: its program, as the kernel shortens it.
+        user: who may see what it has open: root for what hides its memory.
     """
 
     pid: int
     name: str
+    user: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a connection or a subflow is.
+
+    Args:
+        up: bits in a second that the far end has acknowledged.
+        down: bits in a second that came from it.
+    """
+
+    up: float
+    down: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model.connections import Connection, ConnectionView, Subflow, SubflowView, TcpState
+from ..model.connections import Connection, ConnectionView, Speed, Subflow, SubflowView, TcpState
 from ..model.mptcp import Endpoint, Flag
 from ..model.view import Service
 from ..model.words import Address, family_of
@@ -89,19 +89,6 @@ def by_uplink(views: Iterable[ConnectionView]) -> dict[str, tuple[SubflowView, .
         for part in view.subflows:
             out[part.service] = (*out.get(part.service, ()), part)
     return out
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """How fast a connection or a subflow is.
-
-    Args:
-        up: bits in a second that the far end has acknowledged.
-        down: bits in a second that came from it.
-    """
-
-    up: float
-    down: float
 
 
 def speeds(

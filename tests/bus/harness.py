@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from bus.seen import Seen
 from mpathd.accounts import NAMES
 from mpathd.bus.connman.face import connman_face
 from mpathd.bus.native import native_face
@@ -27,6 +28,7 @@ from mpathd.model.errors import InvalidArguments, NotFound, NotSupported, Refusa
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Rule, Step, Verb
 from mpathd.model.session import Origin
+from mpathd.model.sight import EventSeen
 from mpathd.model.statistics import Statistics
 from mpathd.model.view import Finding, Service, SessionView, View
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Severity, Technology
@@ -145,6 +147,7 @@ class FakeAgent:
         self.numbers: dict[str, int] = {}
         self.limits = Limits()
         self.counts: dict[str, Statistics] = {}
+        self.seeing = Seen()
         self.failure: Exception | None = None  # raised by the next changes, while it is set
         self.open = asyncio.Event()  # cleared: changes wait
         self.open.set()
@@ -311,6 +314,15 @@ class FakeAgent:
     def statistics(self, name: str, *, now: bool = False) -> Statistics:
         """Give what somebody has put into `counts`."""
         return self.counts.get(name, Statistics())
+
+    def hear(self, *told: EventSeen) -> None:
+        """Play that the kernel told of MPTCP connections.
+
+        Args:
+            told: the events.
+        """
+        for queue in self._watchers:
+            queue.put_nowait(Pass(self.number, ("mptcp",), self.view, self.view, heard=told))
 
     async def refresh(self) -> None:
         """Count."""

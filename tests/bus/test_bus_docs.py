@@ -14,15 +14,19 @@ from docutils.core import publish_doctree
 
 from bus.client import MANAGER, SERVICES, Client
 from bus.harness import CABLE, FINDING, SECOND, Scene
-from mpathd.bus import native
+from bus.seen import FAR, NEAR
+from mpathd.bus import mptcp, native
 from mpathd.bus.sessions import NOTIFICATION, SESSION, TOLD
 from mpathd.bus.table import Arg, Interface
 from mpathd.model import errors
+from mpathd.model.mptcp import Event, Kind
+from mpathd.model.sight import EventSeen
 from mpathd.model.statistics import ServiceCount, Statistics
 
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 FACES = {
     "manager.rst": native.MANAGER,
+    "mptcp.rst": mptcp.MPTCP,
     "service.rst": native.SERVICE,
     "session.rst": SESSION,
     "notification.rst": NOTIFICATION,
@@ -117,6 +121,22 @@ def test_every_key_of_a_session(scene: Scene) -> None:
     assert Counter(KEY.findall((DOCS / "session.rst").read_text())) == Counter(found)
     told = KEY.findall((DOCS / "notification.rst").read_text())
     assert Counter(told) == Counter((row.name, row.signature) for row in TOLD)
+
+
+def test_every_key_of_mptcp(scene: Scene) -> None:
+    """Of a subflow, those of a connection are told again; what an event does not tell is missing, so one tells all."""
+    event = Event(Kind.SUB_CLOSED, 7, NEAR, 1, FAR, 2, local=3, remote=4, backup=True, error=104, index=2)
+
+    async def play() -> tuple[Any, Any]:
+        async with Client(scene.address) as client:
+            connections, _, _ = await client.call(MANAGER, mptcp.MPTCP.name, "GetConnections", "u", 0)
+            scene.loop.call_soon_threadsafe(scene.agent.hear, EventSeen(event, "words", "vethc1"))
+            (told,) = await client.heard(lambda signals: [one for one in signals if one.member == "Event"])
+            return connections[1], told.body[0]
+
+    one, told = asyncio.run(play())
+    found = keys(one) + keys(one["Processes"].value[0]) + keys(one["Subflows"].value[0]) + keys(told)
+    assert Counter(KEY.findall((DOCS / "mptcp.rst").read_text())) == Counter(found)
 
 
 def keys(bag: dict[str, Variant]) -> list[tuple[str, str]]:

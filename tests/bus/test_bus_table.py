@@ -15,6 +15,7 @@ from dbus_next import Variant
 from bus.client import MANAGER, PROPERTIES, SERVICES, Client, plain, tool
 from bus.harness import CABLE, FINDING, REFUSAL, SECOND, TUNNEL, Scene
 from mpathd.bus import native, standard
+from mpathd.bus.mptcp import MPTCP
 from mpathd.bus.native import service_path
 from mpathd.bus.table import Interface, Object, Tree
 from mpathd.model.settings import SETTINGS
@@ -231,7 +232,7 @@ def test_introspection_as_dbus_send_sees_it(scene: Scene, path: str, children: l
 
     assert children == [node.get("name") for node in root.findall("node")]
     wanted = {
-        MANAGER: (standard.PROPERTIES, standard.OBJECT_MANAGER, native.MANAGER),
+        MANAGER: (standard.PROPERTIES, standard.OBJECT_MANAGER, native.MANAGER, MPTCP),
         CABLE_PATH: (standard.PROPERTIES, native.SERVICE),
     }.get(path, ())
     described = {node.get("name"): _described(node) for node in root.findall("interface")}

@@ -273,7 +273,10 @@ def test_where_mpathd_is_absent_it_says_how_to_start_it(scene: Scene, words: tup
     assert result.err == "mpathctl: mpathd is not running (systemctl start mpathd)\n"
 
 
-@pytest.mark.parametrize("row", [row for row in COMMANDS if row.name != "policy check"], ids=lambda row: row.name)
+ALONE = {"policy check", "mptcp exec"}  # need no mpathd
+
+
+@pytest.mark.parametrize("row", [row for row in COMMANDS if row.name not in ALONE], ids=lambda row: row.name)
 def test_where_the_bus_is_absent_it_says_how_to_name_another(row: Any) -> None:
     more = ["video"] if any(argument.required for argument in row.takes) else []
     more += {"session change": ["--flow="], "session exec": ["ls"]}.get(row.name, [])

@@ -12,13 +12,11 @@ import pytest
 from bus.harness import Scene
 from ctl.program import ROOT, environment, run
 from mpathd.ctl import complete
-from mpathd.ctl.table import COMMANDS, Argument, Command, Option
+from mpathd.ctl.table import COMMANDS, Argument, Command
 
 LATER = (
     *COMMANDS,
     Command(("run",), "Run.", "x:y", takes=(Argument("CMD", "a command", kind="command", many=True),)),
-    Command(("mptcp",), "Show connections.", "x:y", options=(Option(("--watch",), "again"),)),
-    Command(("mptcp", "monitor"), "Tell events.", "x:y"),
 )
 SERVICES = (("ethernet_36e0bdee6014_cable", "Wired on vethc1"), ("vethc1", "ethernet_36e0bdee6014_cable"))
 IDS = [name for name, _ in SERVICES]
@@ -33,7 +31,7 @@ def offered(*words: str) -> list[str]:
 
 
 def test_commands() -> None:
-    assert offered() == offered("") == ["services", "config", "session", "policy", "status", "monitor", "run", "mptcp"]
+    assert offered() == offered("") == ["services", "config", "session", "mptcp", "policy", "status", "monitor", "run"]
     assert offered("s") == ["services", "session", "status"]
     assert offered("--json", "con") == ["config"]
     assert offered("nothing", "") == []
@@ -42,7 +40,8 @@ def test_commands() -> None:
 def test_commands_of_a_group() -> None:
     assert offered("session", "") == SESSION_WORDS
     assert offered("session", "l") == ["list"]
-    assert offered("mptcp", "") == ["monitor", "--watch", "--json", "--help"]
+    assert offered("mptcp", "") == ["monitor", "exec", "--watch", "--interval", "--json", "--help"]
+    assert offered("mptcp", "exec", "") == ["ls", "curl"]
 
 
 def test_options_before_and_after_a_command() -> None:

@@ -9,15 +9,13 @@ import pytest
 from mpathd.ctl import usage
 from mpathd.ctl.errors import Usage
 from mpathd.ctl.parse import Order, parse
-from mpathd.ctl.table import COMMANDS, JSON, Argument, Command, Option
+from mpathd.ctl.table import COMMANDS, JSON, Argument, Command
 from mpathd.model.sessionsettings import SESSION_SETTINGS
 from mpathd.model.settings import NO, SETTINGS, YES
 
 LATER = (
     *COMMANDS,
     Command(("run",), "Run.", "run:run", takes=(Argument("CMD", "a command", required=True, many=True),)),
-    Command(("mptcp",), "Show connections.", "mptcp:show", options=(Option(("--watch",), "again and again"),)),
-    Command(("mptcp", "monitor"), "Tell events.", "mptcp:monitor"),
 )
 
 
@@ -135,7 +133,7 @@ def test_help_asks_for_nothing_else() -> None:
 
 def test_whatever_does_not_fit_is_named_with_what_would() -> None:
     assert complaint("servces") == (
-        "no command called 'servces'\n  commands: services, config, session, policy, status, monitor, run, mptcp"
+        "no command called 'servces'\n  commands: services, config, session, mptcp, policy, status, monitor, run"
     )
     assert complaint("session", "lst") == (
         "no command called 'session lst'\n  commands: list, show, create, change, destroy, "
@@ -192,8 +190,12 @@ def test_help_of_a_group() -> None:
 usage: mpathctl mptcp COMMAND [ARGUMENTS]
 
 commands:
-  mptcp                Show connections.
-  mptcp monitor        Tell events.
+  mptcp                Show live MPTCP connections and their subflows: by which
+                       link, how much, how fast.
+  mptcp monitor        Tell what the kernel tells of MPTCP connections, until
+                       Ctrl-C.
+  mptcp exec           Run a program that speaks plain TCP with MPTCP; mpathd
+                       need not run.
 
 options:
   --json               print JSON, for programs; fields are added, never

@@ -135,21 +135,8 @@ class Bond:
             near: of the client's.
             anywhere: the server listens at all of its addresses.
         """
-        af = socket.AF_INET if family == 4 else socket.AF_INET6
-        with (
-            self.lab.socket("server", af, socket.SOCK_STREAM, far) as ear,
-            self.lab.socket("client", af, socket.SOCK_STREAM, near) as client,
-        ):
-            ear.bind(("" if anywhere else SERVER[family], 0))
-            ear.listen(1)
-            client.settimeout(5.0)
-            client.connect((SERVER[family], ear.getsockname()[1]))
-            server, _ = ear.accept()
-            with server:
-                server.settimeout(5.0)
-                say(client, server)
-                say(server, client)
-                yield client, server
+        with talk(self.lab, family, far, near, anywhere=anywhere) as both:
+            yield both
 
     def subflows(self) -> tuple[Subflow, ...]:
         """The client's subflows, by source."""
@@ -189,6 +176,36 @@ class Bond:
             return [e for e in self.events(host, kind) if all(getattr(e, k) == v for k, v in fits.items())]
 
         return eventually(found, what=f"{kind.words} {fits} at {host}")[0]
+
+
+@contextmanager
+def talk(
+    lab: Lab, family: int = 4, far: int = IPPROTO_MPTCP, near: int = IPPROTO_MPTCP, *, anywhere: bool = False
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connection of which both sides have heard a word, so that its subflows come.
+
+    Args:
+        lab: with a client and a server.
+        family: 4 or 6.
+        far: protocol of the server's socket.
+        near: of the client's.
+        anywhere: the server listens at all of its addresses.
+    """
+    af = socket.AF_INET if family == 4 else socket.AF_INET6
+    with (
+        lab.socket("server", af, socket.SOCK_STREAM, far) as ear,
+        lab.socket("client", af, socket.SOCK_STREAM, near) as client,
+    ):
+        ear.bind(("" if anywhere else SERVER[family], 0))
+        ear.listen(1)
+        client.settimeout(5.0)
+        client.connect((SERVER[family], ear.getsockname()[1]))
+        server, _ = ear.accept()
+        with server:
+            server.settimeout(5.0)
+            say(client, server)
+            say(server, client)
+            yield client, server
 
 
 def say(sender: socket.socket, receiver: socket.socket, word: bytes = b"word") -> None:

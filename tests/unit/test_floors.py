@@ -27,6 +27,7 @@ FLOORS = {
     "accounts": (("plan",), "users and groups of the machine"),
     "runtime": (("model",), "numbers and counts on disk"),
     "meter": (("model", "ports"), "the hands, with an eye on counters"),
+    "mptcpview": (("model", "plan", "kernel"), "the eye on MPTCP"),
     "options": ((), "the command line"),
     "app": (
         (
@@ -41,6 +42,7 @@ FLOORS = {
             "policies",
             "ports",
             "runtime",
+            "mptcpview",
             "agent",
             "book",
             "bus",

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from mpathd.model.connections import Connection, Subflow, TcpState
+from mpathd.model.connections import Connection, Speed, Subflow, TcpState
 from mpathd.model.mptcp import Endpoint, Flag
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.view import Service
 from mpathd.model.words import Address, Family, ServiceState, Technology
 from mpathd.model.world import Link, LinkAddress
-from mpathd.plan.connections import Speed, by_uplink, connections, mendable, speeds
+from mpathd.plan.connections import by_uplink, connections, mendable, speeds
 
 A1, A2, A9, FAR = Address("10.0.1.2"), Address("10.0.2.2"), Address("10.9.9.9"), Address("192.0.2.9")
 

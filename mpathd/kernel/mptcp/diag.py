@@ -7,9 +7,10 @@ MPTCP's. Both carry the same token. One dump of each list per family, read as it
 from __future__ import annotations
 
 import errno
+import heapq
 import struct
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Container, Iterator
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from ...model.connections import Connection, Subflow, TcpState
@@ -68,9 +69,30 @@ class Diag:
         found = {c.cookie: c for c in self._every(IPPROTO_MPTCP, connection)}
         return tuple(found.values())
 
-    def subflows(self) -> tuple[Subflow, ...]:
-        """Read the subflows that are alive; the kernel shows them to CAP_NET_ADMIN alone."""
-        found = {s.cookie: s for s in self._every(IPPROTO_TCP, subflow)}
+    def busiest(self, most: int) -> tuple[tuple[Connection, ...], int]:
+        """Read them, keep those that have carried most, and tell how many there are; the others take no memory.
+
+        Args:
+            most: connections to keep.
+        """
+        kept: list[tuple[int, int, int, Connection]] = []
+        number = 0
+        for number, one in enumerate(self._every(IPPROTO_MPTCP, connection), 1):
+            entry = (one.acked + one.received, one.cookie, number, one)  # a later one of equal weight is younger
+            if len(kept) < most:
+                heapq.heappush(kept, entry)
+            elif kept:
+                heapq.heappushpop(kept, entry)
+        found = {one.cookie: one for *_, one in kept}
+        return tuple(found.values()), number
+
+    def subflows(self, tokens: Container[int] | None = None) -> tuple[Subflow, ...]:
+        """Read the subflows that are alive; the kernel shows them to CAP_NET_ADMIN alone.
+
+        Args:
+            tokens: of the connections whose subflows are wanted; None for all.
+        """
+        found = {s.cookie: s for s in self._every(IPPROTO_TCP, partial(subflow, tokens=tokens))}
         return tuple(found.values())
 
     def _every(self, protocol: int, read: Callable[[bytes], T | None]) -> Iterator[T]:
@@ -132,11 +154,12 @@ def connection(body: bytes) -> Connection | None:
     )
 
 
-def subflow(body: bytes) -> Subflow | None:
-    """Read one of TCP's list, None if it is no subflow.
+def subflow(body: bytes, tokens: Container[int] | None = None) -> Subflow | None:
+    """Read one of TCP's list, None if it is no subflow, or not wanted.
 
     Args:
         body: inet_diag_msg and attributes.
+        tokens: of the connections whose subflows are wanted; None for all.
     """
     found = attributes(body, ATTRS_AT, len(body))
     if ULP_INFO not in found:
@@ -145,6 +168,8 @@ def subflow(body: bytes) -> Subflow | None:
     if ULP_MPTCP not in protocols:
         return None
     own = attributes(protocols[ULP_MPTCP], 0, len(protocols[ULP_MPTCP]))
+    if tokens is not None and U32.unpack(own[SUB_TOKEN])[0] not in tokens:
+        return None
     flags = U32.unpack(own[SUB_FLAGS])[0]
     family, state, _, _ = MESSAGE.unpack_from(body)
     sport, dport, source, destination = ID.unpack_from(body, ID_AT)

@@ -47,14 +47,15 @@ class Events:
         """Stop listening."""
         self._sock.close()
 
-    def drain(self, lost: Callable[[], None] = lambda: None) -> tuple[Event, ...]:
+    def drain(self, lost: Callable[[], None] = lambda: None, most: int = AT_ONCE) -> tuple[Event, ...]:
         """Take what has arrived, in its order.
 
         Args:
             lost: called where the kernel had more to tell than the buffer holds.
+            most: datagrams to take; the kernel puts one event into each.
         """
         out: list[Event] = []
-        for _ in range(AT_ONCE):
+        for _ in range(most):
             try:
                 data = self._sock.recv(RECEIVE, MSG_DONTWAIT)
             except BlockingIOError:

@@ -24,7 +24,7 @@ def owners(inodes: Iterable[int]) -> dict[int, tuple[Owner, ...]]:
         if entry.name.isdigit():
             pid = int(entry.name)
             for inode in _sockets(entry, wanted):
-                found.setdefault(inode, {})[pid] = Owner(pid, _name(entry))
+                found.setdefault(inode, {})[pid] = Owner(pid, _name(entry), _user(entry))
     return {inode: tuple(by_pid[pid] for pid in sorted(by_pid)) for inode, by_pid in found.items()}
 
 
@@ -54,3 +54,11 @@ def _name(process: Path) -> str:
         return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def _user(process: Path) -> int:
+    """Who may look into it: the kernel gives this folder to root where a process hides its memory."""
+    try:
+        return (process / "fd").stat().st_uid
+    except OSError:
+        return 0
