@@ -56,6 +56,7 @@ def wanted() -> tuple[Numbers, frozenset[str], dict[str, str]]:
         {u.index: u.link() for u in links},
         tuple(u.default() for u in links),
         gateways={u.index: (u.gateway(),) for u in links},
+        forwarding=True,
     )
     session = Session(SessionSettings("a", Origin.POLICY, "a.toml", selectors=(FlowSelector(),)), 1)
     policy = Policy(defaults=ServiceSettings(multipath_routing=True), sessions=(session,))
@@ -68,19 +69,23 @@ def wanted() -> tuple[Numbers, frozenset[str], dict[str, str]]:
 
 def test_rules_are_those_that_are_made() -> None:
     numbers, every, _ = wanted()
-    made = {words for words in every if "iif lo" not in words}
+    first, second = (f"fwmark {numbers.mark(0x7FFF - u.index):#x}/{numbers.mark_mask:#x}" for u in (FIRST, SECOND))
+    made = {words for words in every if "iif lo" not in words and first not in words}
     shown = re.findall(r"^    (2[01]00\d)  (from .*?)(?:\s{2,}.*)?$", PAGE, re.MULTILINE)
     mark = numbers.mark(1)
     told = set()
     for priority, words in shown:
-        text = re.sub(r"fwmark M", f"fwmark {mark:#x}/{numbers.mark_mask:#x}", words)
+        text = words.replace("fwmark L", second)
+        text = re.sub(r"fwmark M", f"fwmark {mark:#x}/{numbers.mark_mask:#x}", text)
         text = re.sub(r"lookup M", f"lookup {mark}", text)
         text = re.sub(r"lookup T", f"lookup {numbers.table(SECOND.index)}", text)
         text = re.sub(r"from A", f"from {SECOND.address}", text)
         told.add(f"pref {priority} {text} proto {numbers.protocol}")
 
     assert told == made
-    assert [int(priority) for priority, _ in shown] == sorted(int(priority) for priority, _ in shown)
+    order = [int(priority) for priority, _ in shown]
+    assert order[:7] == sorted(order[:7])
+    assert order[7:] == sorted(order[7:])  # of a router
 
 
 def test_early_rules_are_those_that_are_made() -> None:
