@@ -71,7 +71,7 @@ def test_rules_are_those_that_are_made() -> None:
     numbers, every, _ = wanted()
     first, second = (f"fwmark {numbers.mark(0x7FFF - u.index):#x}/{numbers.mark_mask:#x}" for u in (FIRST, SECOND))
     made = {words for words in every if "iif lo" not in words and first not in words}
-    shown = re.findall(r"^    (2[01]00\d)  (from .*?)(?:\s{2,}.*)?$", PAGE, re.MULTILINE)
+    shown = re.findall(r"^    (2[01]00\d)  (from .*?)(?: {2,}.*)?$", PAGE, re.MULTILINE)
     mark = numbers.mark(1)
     told = set()
     for priority, words in shown:
@@ -93,7 +93,7 @@ def test_early_rules_are_those_that_are_made() -> None:
     numbers, every, _ = wanted()
     made = {re.sub(r" ipproto \w+ (fwmark \S+ lookup)", r" SELECTOR \1", w) for w in every if "iif lo" in w}
     told = set()
-    for priority, words in re.findall(r"^    (19\d+)  (from .*?)(?:\s{2,}.*)?$", PAGE, re.MULTILINE):
+    for priority, words in re.findall(r"^    (19\d+)  (from .*?)(?: {2,}.*)?$", PAGE, re.MULTILINE):
         text = words.replace("MASK", f"{numbers.mark_mask:#x}").replace("lookup M", f"lookup {numbers.mark(1)}")
         offset = 400 if int(priority) >= 19420 else 0  # of a selector with no fields
         told.add(f"pref {int(priority) + offset} {text} proto {numbers.protocol}")
