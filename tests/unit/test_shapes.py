@@ -117,8 +117,10 @@ def _range(text: str) -> tuple[int, int]:
     if text.isdigit():
         return int(text), int(text)
     low, dash, high = text.partition("-")
-    if dash:
+    if dash and low.isdigit():
         return int(low), int(high)
+    if dash:
+        return int(ipaddress.ip_address(low)), int(ipaddress.ip_address(high))
     network = ipaddress.ip_network(text)
     return int(network[0]), int(network[-1])
 
