@@ -1,0 +1,352 @@
+"""Selectors in maps by shape give what the rule gives; what is changed in nft is what is written whole."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from labkit import netns
+from mpathd.kernel.nftables.library import Library
+from mpathd.model.numbers import Numbers
+from mpathd.model.packet import Chain, Ruleset, Table
+from mpathd.model.selector import WITH_PORTS, FlowSelector
+from mpathd.model.session import Origin, Session, SessionSettings
+from mpathd.model.words import Prefix
+from mpathd.plan import nft, shapes
+from mpathd.plan.nft import changes, whole
+from mpathd.plan.packets import ruleset
+from mpathd.plan.sessions import Choice
+from mpathd.plan.shapes import Lookup, lookups
+
+# A small world, so that selectors overlap often.
+SPACE4 = [Prefix(f"{n}/32") for n in ("10.0.0.1", "10.0.0.2", "10.0.1.1")] + [
+    Prefix(n) for n in ("10.0.0.0/24", "10.0.0.0/16", "10.0.0.0/31", "0.0.0.0/0")
+]
+SPACE6 = [Prefix(n) for n in ("fd00::1/128", "fd00::/64", "fd00::/16", "fd00::2/128")]
+PORTS = [(1, 1), (2, 2), (1, 2), (2, 3), (1, 4), (3, 4)]
+ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2")
+
+
+def _flow(space: Sequence[Prefix]) -> st.SearchStrategy[FlowSelector]:
+    prefix = st.none() | st.sampled_from(space)
+    port = st.none() | st.sampled_from(PORTS)
+    plain = st.builds(FlowSelector, prefix, prefix, st.none() | st.sampled_from([1, 6, 17, 47]))
+    return plain | st.builds(FlowSelector, prefix, prefix, st.sampled_from([6, 17]), port, port)
+
+
+FLOWS = _flow(SPACE4) | _flow(SPACE6)
+SESSIONS = st.lists(
+    st.tuples(st.lists(FLOWS, max_size=6), st.lists(st.integers(1, 3), max_size=2), st.sampled_from([1, 2])),
+    min_size=1,
+    max_size=5,
+)
+# user, source, destination, protocol, source port, destination port
+Packet = tuple[int, str, str, int, int, int]
+PACKETS = st.tuples(
+    st.integers(1, 3),
+    st.sampled_from(ADDRESSES),
+    st.sampled_from(ADDRESSES),
+    st.sampled_from([1, 6, 17, 47]),
+    st.integers(1, 5),
+    st.integers(1, 5),
+).filter(lambda p: (":" in p[1]) == (":" in p[2]))
+
+
+def _sessions(drawn: Sequence[tuple[list[FlowSelector], list[int], int]]) -> tuple[Session, ...]:
+    return tuple(
+        Session(
+            SessionSettings(
+                f"s{n}",
+                Origin.POLICY,
+                "x",
+                selectors=tuple(dict.fromkeys(flows)),
+                users=tuple(users),
+                priority=priority,
+            ),
+            n,
+        )
+        for n, (flows, users, priority) in enumerate(drawn, 1)
+    )
+
+
+# A narrow model of nft's lookup: the key's fields as numbers, an element's as ranges.
+
+FIELDS = (
+    "meta skuid",
+    "meta skgid",
+    "ip saddr",
+    "ip daddr",
+    "ip6 saddr",
+    "ip6 daddr",
+    "meta l4proto",
+    "th sport",
+    "th dport",
+)
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
+
+
+def _value(field: str, packet: Packet) -> int | None:
+    """The packet's value; None if the packet has no such field, so that the expression breaks the rule."""
+    user, source, destination, protocol, sport, dport = packet
+    match field:
+        case "meta skuid":
+            return user
+        case "meta l4proto":
+            return protocol
+        case "th sport" | "th dport":
+            # nft reads the transport header's first words, whatever the protocol is
+            return {"th sport": sport, "th dport": dport}[field]
+    family, word = field.split()
+    address = source if word == "saddr" else destination
+    return int(ipaddress.ip_address(address)) if (family == "ip6") is (":" in address) else None
+
+
+def _range(text: str) -> tuple[int, int]:
+    if text in PROTOCOLS:
+        return PROTOCOLS[text], PROTOCOLS[text]
+    if text.isdigit():
+        return int(text), int(text)
+    low, dash, high = text.partition("-")
+    if dash and low.isdigit():
+        return int(low), int(high)
+    if dash:
+        return int(ipaddress.ip_address(low)), int(ipaddress.ip_address(high))
+    network = ipaddress.ip_network(text)
+    return int(network[0]), int(network[-1])
+
+
+def _element(text: str) -> list[tuple[int, int]]:
+    return [_range(part) for part in text.split(" . ")]
+
+
+def _looked_up(look: Lookup, packet: Packet) -> str:
+    values = [_value(field, packet) for field in look.expression.split(" . ")]
+    if None in values:
+        return ""
+    for text, verdict in look.table.elements.items():
+        if all(low <= (value or 0) <= high for value, (low, high) in zip(values, _element(text), strict=True)):
+            return verdict
+    return ""
+
+
+def _found(sessions: Sequence[Session], packet: Packet) -> str:
+    looks, everything = lookups(sessions)
+    for look in looks:
+        if verdict := _looked_up(look, packet):
+            return verdict
+    return f"goto s_{everything[0]}" if everything else ""
+
+
+# The rule itself, written without maps.
+
+
+def _fields(flow: FlowSelector, user: int | None) -> int:
+    return sum(
+        value is not None for value in (user, flow.source, flow.destination, flow.protocol, flow.sport, flow.dport)
+    )
+
+
+def _size(flow: FlowSelector) -> int:
+    size = 1
+    for prefix in (flow.source, flow.destination):
+        if prefix:
+            size *= ipaddress.ip_network(prefix).num_addresses
+    for ports in (flow.sport, flow.dport):
+        if ports:
+            size *= ports[1] - ports[0] + 1
+    return size
+
+
+def _matches(flow: FlowSelector, packet: Packet) -> bool:
+    _, source, destination, protocol, sport, dport = packet
+    for prefix, address in ((flow.source, source), (flow.destination, destination)):
+        if prefix and ipaddress.ip_address(address) not in ipaddress.ip_network(prefix):
+            return False
+    if flow.protocol is not None and flow.protocol != protocol:
+        return False
+    return all(not p or p[0] <= n <= p[1] for p, n in ((flow.sport, sport), (flow.dport, dport)))
+
+
+def _best(sessions: Sequence[Session], packet: Packet) -> set[str]:
+    """The sessions that the rule lets have a packet: where shapes differ with as many fields, either may come first."""
+    found: list[tuple[int, tuple[bool, ...], int, int, int]] = []
+    for session in sessions:
+        chosen = session.settings
+        cases = [(flow, None) for flow in chosen.selectors] + [(FlowSelector(), user) for user in chosen.users]
+        for flow, user in cases:
+            if (user is None or user == packet[0]) and _matches(flow, packet):
+                values = (user, flow.source, flow.destination, flow.protocol, flow.sport, flow.dport)
+                shape = tuple(value is not None for value in values)
+                found.append((-_fields(flow, user), shape, _size(flow), -chosen.priority, session.number))
+    if not found:
+        return {""}
+    most = min(fields for fields, *_ in found)
+    shapes = {shape for fields, shape, *_ in found if fields == most}
+    return {f"goto s_{min(item[2:] for item in found if item[:2] == (most, shape))[-1]}" for shape in shapes}
+
+
+@settings(max_examples=4000, deadline=None)
+@given(SESSIONS, st.lists(PACKETS, min_size=1, max_size=20))
+def test_maps_give_what_the_rule_gives(
+    drawn: list[tuple[list[FlowSelector], list[int], int]], packets: list[Packet]
+) -> None:
+    sessions = _sessions(drawn)
+    for packet in packets:
+        assert _found(sessions, packet) in _best(sessions, packet), packet
+
+
+@settings(max_examples=3000, deadline=None)
+@given(SESSIONS)
+def test_no_layer_has_keys_that_overlap(drawn: list[tuple[list[FlowSelector], list[int], int]]) -> None:
+    """Nft refuses interval maps with keys that overlap in part, and tells twins by their order only."""
+    looks, _ = lookups(_sessions(drawn))
+    for look in looks:
+        for one, other in combinations([_element(text) for text in look.table.elements], 2):
+            assert not all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(one, other, strict=True)), look
+
+
+@settings(max_examples=200, deadline=None)
+@given(SESSIONS, st.randoms(use_true_random=False))
+def test_the_order_in_which_sessions_come_says_nothing(
+    drawn: list[tuple[list[FlowSelector], list[int], int]], chance: random.Random
+) -> None:
+    sessions = list(_sessions(drawn))
+    before = lookups(sessions)
+    chance.shuffle(sessions)
+    assert lookups(sessions) == before
+
+
+@settings(max_examples=4000, deadline=None)
+@given(SESSIONS, st.lists(st.tuples(st.integers(0, 4), FLOWS), max_size=4))
+def test_what_was_there_before_says_nothing(
+    drawn: list[tuple[list[FlowSelector], list[int], int]], changed: list[tuple[int, FlowSelector]]
+) -> None:
+    """What a call remembers makes the next one quick, and leads to the same maps."""
+    before, after = (_sessions(d) for d in (drawn, [*_toggled(drawn, changed)]))
+    lookups(before)
+    quick = lookups(after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "_known", {})
+        patch.setattr(shapes, "_made", {})
+        assert lookups(after) == quick
+
+
+def _toggled(
+    drawn: list[tuple[list[FlowSelector], list[int], int]], changed: list[tuple[int, FlowSelector]]
+) -> Iterator[tuple[list[FlowSelector], list[int], int]]:
+    """The same sessions, in which some selectors have come, or gone if they were there."""
+    for place, (flows, users, priority) in enumerate(drawn):
+        fresh = [flow for at, flow in changed if at == place]
+        yield [*(flow for flow in flows if flow not in fresh), *(f for f in fresh if f not in flows)], users, priority
+
+
+def _random_flow(chance: random.Random) -> FlowSelector:
+    def prefix() -> Prefix | None:
+        if chance.random() < 0.4:
+            return None
+        network = ipaddress.ip_network((chance.getrandbits(32), chance.choice([32, 32, 24, 16])), strict=False)
+        return Prefix(str(network))
+
+    def ports() -> tuple[int, int] | None:
+        low = chance.randint(1, 65000)
+        return chance.choice([None, (low, low), (low, low + chance.randint(1, 500))])
+
+    protocol = chance.choice([None, 1, *sorted(WITH_PORTS)])
+    with_ports = protocol in WITH_PORTS
+    return FlowSelector(prefix(), prefix(), protocol, ports() if with_ports else None, ports() if with_ports else None)
+
+
+def test_ten_thousand_selectors(capsys: pytest.CaptureFixture[str]) -> None:
+    """The time is shown, not judged; so are maps, whose number a packet's cost follows."""
+    chance = random.Random(3)
+    flows = tuple(dict.fromkeys(_random_flow(chance) for _ in range(10_000)))
+    session = Session(SessionSettings("many", Origin.POLICY, "x", selectors=flows), 1)
+    start = time.perf_counter()
+    looks, _ = lookups([session])
+    took = time.perf_counter() - start
+    with capsys.disabled():
+        print(f"\n{len(flows)} random selectors: {len(looks)} maps in {took:.2f} s (bar: 2 s)")
+    assert looks
+
+
+# Changes are as good as everything anew.
+
+
+def _ruleset(drawn: list[tuple[list[FlowSelector], list[int], int]], extra: int) -> Ruleset:
+    choices = [Choice(session, {}, (), {}) for session in _sessions(drawn)]
+    made = ruleset(choices, (), Numbers())
+    if not extra or made.empty:
+        return made
+    more = {f"x_{n}": Chain((f"meta mark {n} counter drop",)) for n in range(extra)}
+    sets = {f"y_{n}": Table("set", "type inet_service", {str(extra + n): ""}) for n in range(extra)}
+    return Ruleset({**made.tables, **sets}, {**made.chains, **more})
+
+
+@pytest.fixture(scope="module")
+def space() -> Iterator[str]:
+    """A network namespace of its own."""
+    if os.geteuid():
+        pytest.fail("nft's tables need root, as the kernel tests do")
+    name = f"ks{os.getpid()}nft"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    yield name
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+# Nft sorts the elements of a listing by their exact fields only; where those are alike, the older element comes first.
+ELEMENTS = re.compile(r"elements = \{ (.*?) \}")
+WIDE = FlowSelector(None, Prefix("fd00::/16"), 6, (2, 2), (1, 1))
+NARROW = FlowSelector(None, Prefix("fd00::1/128"), 6, (1, 1), (2, 3))
+
+
+@pytest.mark.parametrize("costly", [nft.COSTLY, 0])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(old=SESSIONS, fresh=SESSIONS, extras=st.tuples(st.integers(0, 3), st.integers(0, 3)))
+@example(old=[([WIDE], [], 1)], fresh=[([WIDE, NARROW], [], 1)], extras=(0, 0))
+@example(old=[([WIDE, NARROW], [], 1)], fresh=[([NARROW], [], 1)], extras=(0, 0))
+def test_changes_lead_to_what_is_written_whole(
+    space: str,
+    old: list[tuple[list[FlowSelector], list[int], int]],
+    fresh: list[tuple[list[FlowSelector], list[int], int]],
+    extras: tuple[int, int],
+    costly: int,
+) -> None:
+    """Also where interval maps that lose elements are made anew."""
+    have, want = _ruleset(old, extras[0]), _ruleset(fresh, extras[1])
+
+    def listing(*texts: str) -> list[str]:
+        library = Library()
+        try:
+            for text in texts:
+                assert library.run(text)[1] == "", text
+            output, _ = library.run("list table inet mpathd")
+        finally:
+            library.close()
+        return _blocks(output)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nft, "COSTLY", costly)
+        text = changes(want, have)
+    anew = netns.in_ns(space, lambda: listing(whole(want)))
+    changed = netns.in_ns(space, lambda: listing(whole(have), text))
+    assert changed == anew
+
+
+def _blocks(text: str) -> list[str]:
+    """Chains, sets and maps, and elements inside, without their order, which says nothing: no two elements overlap."""
+    inside = text.strip().removeprefix("table inet mpathd {").removesuffix("}")
+    return sorted(ELEMENTS.sub(_sorted, " ".join(block.split())) for block in inside.split("\n\n"))
+
+
+def _sorted(found: re.Match[str]) -> str:
+    return f"elements = {{ {', '.join(sorted(found[1].split(', ')))} }}"
