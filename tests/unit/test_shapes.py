@@ -226,6 +226,20 @@ def test_the_order_in_which_sessions_come_says_nothing(
     assert lookups(sessions) == before
 
 
+def test_a_user_without_privileges_gets_its_own_packets_only() -> None:
+    flows = (FlowSelector(), FlowSelector(protocol=6), FlowSelector(None, Prefix("10.0.0.0/24"), 6, None, (1, 2)))
+    settings = SessionSettings("s", Origin.DBUS, "x", selectors=flows, users=(1, 2), groups=(3,), only_user=1)
+    looks, everything = lookups([Session(settings, 1)])
+
+    assert everything == ()
+    assert {look.name: dict(look.table.elements) for look in looks} == {
+        "m_u_d4_p_dp_1": {"1 . 10.0.0.0/24 . tcp . 1-2": "goto s_1"},
+        "m_u_p": {"1 . tcp": "goto s_1"},
+        "m_u_g": {"1 . 3": "goto s_1"},
+        "m_u": {"1": "goto s_1"},
+    }
+
+
 @settings(max_examples=400, deadline=None)
 @given(SESSIONS, st.lists(st.tuples(st.integers(0, 4), FLOWS), max_size=4))
 def test_what_was_there_before_says_nothing(
