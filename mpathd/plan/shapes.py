@@ -2,7 +2,8 @@
 
 A shape is which fields of a selector are set. More specific shapes come first; within a shape keys of single values
 come before prefixes and ranges, and narrow ones before wide ones; two sessions with the same key are settled by
-priority, then by age. Interval maps refuse keys that overlap in part, so a shape has as many layers as it needs.
+priority, then by age. Interval maps refuse keys that overlap in part, so keys lose what others before them have; where
+that would leave too many pieces, a shape has further maps (`layers`).
 
 What has not changed since the last call is not worked out again: a pass with ten thousand selectors would otherwise
 take a tenth of a second, whatever it is about. Maps that are the same are the same objects, and cheap to compare.
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
+from socket import AF_INET, AF_INET6, inet_ntop
 
 from ..model.packet import Table
 from ..model.selector import NAMES, FlowSelector
@@ -85,6 +87,25 @@ def _protocol(number: int) -> Key:
     name = NAMES.get(number, str(number))
     # nft 1.0.6 knows icmpv6 by its other name, and reads any number.
     return ("meta l4proto",), str(number) if name == "icmpv6" else name, ((number, number),), 1
+
+
+def _text(shape: Shape, box: Box) -> str:
+    """The element of a piece of a key."""
+    return " . ".join(_part(word, low, high) for word, (low, high) in zip(shape, box, strict=True))
+
+
+def _part(word: str, low: int, high: int) -> str:
+    if word == "meta l4proto":
+        return _protocol(low)[1]
+    if not word.startswith("ip"):
+        return str(low) if low == high else f"{low}-{high}"
+    family, size = (AF_INET6, 16) if word.startswith("ip6") else (AF_INET, 4)
+    first, last = (inet_ntop(family, value.to_bytes(size, "big")) for value in (low, high))
+    width = high - low + 1
+    if low == high:
+        return first
+    prefix = width & (width - 1) == 0 and low % width == 0
+    return f"{first}/{size * 8 - width.bit_length() + 1}" if prefix else f"{first}-{last}"
 
 
 def _join(parts: Sequence[Key]) -> Key:
@@ -261,9 +282,12 @@ def _maps(shape: Shape, shared: tuple[tuple[str, Share], ...], old: Made | None)
         if text not in boxes:
             boxes[text], verdicts[text] = box, verdict
     layers = Layers(boxes, old.layers if old is not None else None)
-    elements: list[dict[str, str]] = [{} for _ in range(max(layers.of.values(), default=-1) + 1)]
-    for text, layer in layers.of.items():
-        elements[layer][text] = verdicts[text]
+    elements: list[dict[str, str]] = [{} for _ in range(max((at.layer for at in layers.of.values()), default=-1) + 1)]
+    for text, at in layers.of.items():
+        if at.pieces is None:
+            elements[at.layer][text] = verdicts[text]
+        else:
+            elements[at.layer].update({_text(shape, piece): verdicts[text] for piece in at.pieces})
     maps = [Lookup(name, expression, Table("map", type_, exact))] if exact else []
     maps += [
         Lookup(f"{name}_{layer}", expression, Table("map", type_, content, interval=True))

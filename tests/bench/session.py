@@ -25,8 +25,10 @@ UPLINKS, TIMES, BESIDE = 8, 40, (0, 30)  # other sessions that are there
 MANAGER = ("/net/mpathd", "net.mpathd.Manager")
 PROPERTIES = "org.freedesktop.DBus.Properties"
 FLOWS = ["*-*-tcp-*-{}", "*-192.0.2.0/24-udp-*-{}"]
+MEMORY = "/dev/shm"  # as /run is: what lasts over a restart only is kept there
 PING = "a bus round trip (Peer.Ping)"
 CREATE, LAST, UPDATE, DESTROY = "CreateSession", "last write in the kernel", "first Update told", "DestroySession"
+BUSY = "processor time until then"  # which a busy machine leaves as it is, nearly
 
 
 def wanted(port: int) -> dict[str, Variant]:
@@ -37,6 +39,15 @@ def wanted(port: int) -> dict[str, Variant]:
     """
     selectors = [flow.format(port) for flow in FLOWS]
     return {"AllowedBearers": Variant("as", ["ethernet"]), "FlowSelectors": Variant("as", selectors)}
+
+
+def busy(pid: int) -> float:
+    """Milliseconds that a process of one thread has been on a processor.
+
+    Args:
+        pid: the process.
+    """
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
 
 
 def missing(lab: Lab, mark: int, port: int) -> bool:
@@ -62,23 +73,25 @@ def measure(stack: ExitStack, others: int) -> tuple[dict[str, list[float]], int]
         stack: takes everything down again.
         others: sessions that are there already.
     """
-    folder = Path(stack.enter_context(TemporaryDirectory()))
+    folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY)))
     bus = stack.enter_context(Bus(folder))
     lab = stack.enter_context(Lab(uplinks(UPLINKS), f"bn-ses{others}", quiet=True))
-    stack.enter_context(Agent(lab, "client", ["--mpathrouting"], bus=bus, folder=folder))
+    agent = stack.enter_context(Agent(lab, "client", ["--mpathrouting"], bus=bus, folder=folder))
     ear = stack.enter_context(Ear(lab.ns("client"), nft=True))
     caller = stack.enter_context(Caller(bus.address, "net.mpathd"))
     for place in range(others):
         caller.call(*MANAGER, "CreateSession", "a{sv}o", wanted(10_000 + place), f"/other/{place}")
-    times: dict[str, list[float]] = {name: [] for name in (PING, CREATE, LAST, UPDATE, DESTROY)}
+    times: dict[str, list[float]] = {name: [] for name in (PING, CREATE, LAST, UPDATE, BUSY, DESTROY)}
     wrong = 0
     for turn in range(TIMES + 1):
         ping = caller.call("/net/mpathd", "org.freedesktop.DBus.Peer", "Ping")[1]
         ear.rest(ear.mark(), 0.02, 5.0)
         mark, told, port = ear.mark(), len(caller.told), 20_000 + turn
+        idle = busy(agent.pid)
         path, took = caller.call(*MANAGER, "CreateSession", "a{sv}o", wanted(port), "/bench")
         began = caller.sent
         eventually(partial(lambda told: len(caller.told) > told, told), 5.0, "the first Update")
+        used = busy(agent.pid) - idle
         written = [news.time for news in ear.since(mark) if news.port]
         number_ = caller.call(path, PROPERTIES, "Get", "ss", "net.mpathd.Session", "Mark")[0].value
         wrong += missing(lab, number_, port)
@@ -86,7 +99,7 @@ def measure(stack: ExitStack, others: int) -> tuple[dict[str, list[float]], int]
         if not turn:
             continue  # libnftables and other parts that are loaded late are there now
         last, first = (written[-1] - began) / 1e6, (caller.told[told][0] - began) / 1e6
-        for name, value in zip(times, (ping, took, last, first, ended), strict=True):
+        for name, value in zip(times, (ping, took, last, first, used, ended), strict=True):
             times[name].append(value)
     return times, wrong
 

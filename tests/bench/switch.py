@@ -21,6 +21,7 @@ from .ear import NEWROUTE, NFT, News
 from .peers.base import READY, end
 from .peers.connman import Connman
 from .peers.fetch import Unavailable
+from .session import MEMORY
 from .stage import Answer, Event, Stage
 from .stats import cells, ratio, summary, table
 
@@ -103,7 +104,7 @@ def mpathd(stack: ExitStack) -> Player:
     Args:
         stack: takes everything down again.
     """
-    folder = Path(stack.enter_context(TemporaryDirectory()))
+    folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY)))
     bus = stack.enter_context(Bus(folder))
     lab = stack.enter_context(Lab(uplinks(UPLINKS), "bn-switch", quiet=True))
     stack.enter_context(Agent(lab, "client", ["--mpathrouting"], bus=bus, folder=folder))

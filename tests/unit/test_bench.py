@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from importlib import import_module
@@ -10,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as bench
-from bench import stats
-from bench.ear import NEWLINK, News
+from bench import flows, stats
+from bench.ear import NEWLINK, NEWROUTE, News
 from bench.events import ROUNDS, script, scripts
 from bench.idle import switches
 from bench.peers import fetch
 from bench.stage import latency
 from bench.start1000 import first_pass, objects
+from bench.switch import default_of
+from mpathd.plan.selectors import parse_all
 
 
 @pytest.mark.parametrize("name", bench.BENCHES)
@@ -143,3 +146,30 @@ def test_uplinks_take_turns() -> None:
     assert len(events) * ROUNDS >= 200
     assert [uplink for uplink, _ in events[:9]] == [*range(1, 9), 1]
     assert {event.kind for _, event in scripts(("carrier lost",))} == {"carrier lost"}
+
+
+@pytest.mark.parametrize("kind", flows.KINDS)
+def test_selectors_are_as_many_as_asked_for_and_the_last_is_the_benchs_own(kind: str) -> None:
+    for count in (1, 500):
+        texts = flows.KINDS[kind](count)
+
+        assert len(parse_all(texts)) == count
+        assert texts[-1] == flows.KINDS[kind](1)[0]
+        assert texts == flows.KINDS[kind](count)
+
+
+def test_connmans_rules_say_what_the_selectors_say() -> None:
+    text = flows.rules(["10.64.1.2-192.0.2.9-udp-1-2", "*-198.18.0.0/24-tcp-*-80:90"])
+
+    one = "-A connman-OUTPUT --source 10.64.1.2 --destination 192.0.2.9 --protocol udp -m udp --sport 1 --dport 2"
+    other = "-A connman-OUTPUT --destination 198.18.0.0/24 --protocol tcp -m tcp --dport 80:90"
+    assert text.splitlines()[3:5] == [f"{line} -j MARK --set-mark 0x100" for line in (one, other)]
+
+
+def test_a_new_default_route_is_told_by_its_table_and_link() -> None:
+    head = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 0, 109, 0, 1, 0)
+    link, whole = struct.pack("=HHI", 8, 4, 7), struct.pack("=HHI", 8, 15, 0x10000)
+
+    assert default_of(News(1, NEWROUTE, 9, head + link + whole)) == (0x10000, 7)
+    assert default_of(News(1, NEWROUTE, 9, b"\x02\x18" + head[2:] + link + whole)) is None
+    assert default_of(News(1, NEWLINK, 9, head + link + whole)) is None

@@ -117,8 +117,10 @@ def _range(text: str) -> tuple[int, int]:
     if text.isdigit():
         return int(text), int(text)
     low, dash, high = text.partition("-")
-    if dash:
+    if dash and low.isdigit():
         return int(low), int(high)
+    if dash:
+        return int(ipaddress.ip_address(low)), int(ipaddress.ip_address(high))
     network = ipaddress.ip_network(text)
     return int(network[0]), int(network[-1])
 
@@ -222,6 +224,20 @@ def test_the_order_in_which_sessions_come_says_nothing(
     before = lookups(sessions)
     chance.shuffle(sessions)
     assert lookups(sessions) == before
+
+
+def test_a_user_without_privileges_gets_its_own_packets_only() -> None:
+    flows = (FlowSelector(), FlowSelector(protocol=6), FlowSelector(None, Prefix("10.0.0.0/24"), 6, None, (1, 2)))
+    settings = SessionSettings("s", Origin.DBUS, "x", selectors=flows, users=(1, 2), groups=(3,), only_user=1)
+    looks, everything = lookups([Session(settings, 1)])
+
+    assert everything == ()
+    assert {look.name: dict(look.table.elements) for look in looks} == {
+        "m_u_d4_p_dp_1": {"1 . 10.0.0.0/24 . tcp . 1-2": "goto s_1"},
+        "m_u_p": {"1 . tcp": "goto s_1"},
+        "m_u_g": {"1 . 3": "goto s_1"},
+        "m_u": {"1": "goto s_1"},
+    }
 
 
 @settings(max_examples=400, deadline=None)

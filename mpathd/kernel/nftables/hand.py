@@ -7,17 +7,14 @@ given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so text
 
 from __future__ import annotations
 
-import re
-
 from ...model.packet import TABLE, Load, Ruleset
 from ...model.statistics import Count
 from .conntrack import forget
 from .library import Library, Missing
-from .listing import Listing, listing
+from .listing import Listing, counters, listing
 from .netlink import Netfilter
 
 NAME = TABLE.partition(" ")[2]
-COUNTED = re.compile(r"counter (\S+) \{\s+packets (\d+) bytes (\d+)\s+\}")
 STATE = "state_"  # name of the set that carries the digest (plan/nft.py)
 
 
@@ -87,9 +84,7 @@ class Nftables:
 
     def counters(self) -> dict[str, Count]:
         """Give what the counters in our table have counted, by name."""
-        library = self._open() if self._netfilter.has_table(NAME) else None
-        output = library.run(f"list counters table {TABLE}")[0] if library is not None else ""
-        return {found[1]: (int(found[2]), int(found[3])) for found in COUNTED.finditer(output)}
+        return counters(self._netfilter, NAME)
 
     def apply(self, load: Load, text: str) -> str:
         """Write a transaction and give the error, empty if it is done. All of it is done, or nothing.

@@ -12,12 +12,14 @@ from hashlib import sha256
 
 from .netlink import NFT_SUBSYS, Netfilter
 
-GETCHAIN, GETRULE, GETSET = 4, 7, 10
+GETCHAIN, GETRULE, GETSET, GETOBJ = 4, 7, 10, 19
 TABLE_ATTRIBUTE = 1  # NFTA_CHAIN_TABLE, NFTA_RULE_TABLE and NFTA_SET_TABLE are one number
 # What a rule's counters have counted: name, header of NFTA_EXPR_DATA, bytes and packets. How often a chain is used
 # (NFTA_CHAIN_USE), which a transaction that fails changes for a moment.
 COUNTED = re.compile(rb"counter\0.{28}", re.DOTALL)
 USE = re.compile(rb"\x08\0\x06\0.{4}", re.DOTALL)
+# NFTA_OBJ_TYPE is a counter (1), and NFTA_OBJ_DATA has NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS.
+VALUES = re.compile(rb"\x08\0\x03\0\0\0\0\x01.*?\x0c\0\x01\0(.{8})\x0c\0\x02\0(.{8})", re.DOTALL)
 SEAL = "seen_"  # name of the set that says: the table is as its maker left it
 HEADER = struct.Struct("=HH")
 
@@ -61,8 +63,7 @@ def listing(netfilter: Netfilter, name: str) -> Listing | None:
     """
     if not netfilter.has_table(name):
         return None
-    table = name.encode() + b"\0"
-    head = HEADER.pack(4 + len(table), TABLE_ATTRIBUTE) + table + bytes(-len(table) & 3)
+    head = _head(name)
     # The kernel gives the chains of all tables. A set cannot be replaced under rules that use it: its name suffices.
     chains = b"".join(one for one in netfilter.dump(NFT_SUBSYS | GETCHAIN, head) if one.startswith(head))
     rules = b"".join(netfilter.dump(NFT_SUBSYS | GETRULE, head))
@@ -70,6 +71,29 @@ def listing(netfilter: Netfilter, name: str) -> Listing | None:
     sets = frozenset(one for one in names if not one.startswith(SEAL))
     content = sha256(USE.sub(b"", chains) + COUNTED.sub(b"", rules) + "\n".join(sorted(sets)).encode()).hexdigest()
     return Listing(sets, content, next((one for one in names if one.startswith(SEAL)), ""))
+
+
+def counters(netfilter: Netfilter, name: str) -> dict[str, tuple[int, int]]:
+    """Give packets and bytes of the counters in a table, by their names.
+
+    nft would fetch all elements of all sets for it.
+
+    Args:
+        netfilter: the socket to ask by.
+        name: of a table of family inet.
+    """
+    head, out = _head(name), {}
+    for one in netfilter.dump(NFT_SUBSYS | GETOBJ, head):
+        if one.startswith(head) and (found := VALUES.search(one, len(head))):
+            octets, packets = struct.unpack(">QQ", found[1] + found[2])
+            out[_name(one, len(head))] = (packets, octets)
+    return out
+
+
+def _head(name: str) -> bytes:
+    """The attribute that says of which table an object is."""
+    table = name.encode() + b"\0"
+    return HEADER.pack(4 + len(table), TABLE_ATTRIBUTE) + table + bytes(-len(table) & 3)
 
 
 def _name(data: bytes, offset: int) -> str:

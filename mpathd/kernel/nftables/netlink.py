@@ -23,6 +23,8 @@ class Netfilter:
 
     def __init__(self) -> None:
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._sock.bind((0, 0))
+        self._port = self._sock.getsockname()[0]
         self._sequence = 0
 
     def close(self) -> None:
@@ -63,7 +65,6 @@ class Netfilter:
         """
         payload = bytes((family, 0, 0, 0)) + body
         self._sequence += 1
-        port = self._sock.getsockname()[0]
         self._sock.send(HEADER.pack(16 + len(payload), kind, F_REQUEST | F_DUMP, self._sequence, 0) + payload)
         out = b""
         while True:
@@ -73,11 +74,11 @@ class Netfilter:
             if HEADER.unpack_from(data)[1] == NLMSG_ERROR:
                 return []
             end = HEADER.unpack_from(data, len(data) - DONE_SIZE)
-            if (end[0], end[1], *end[3:]) != (DONE_SIZE, NLMSG_DONE, self._sequence, port):
+            if (end[0], end[1], end[3]) != (DONE_SIZE, NLMSG_DONE, self._sequence):
                 out += data
                 continue
             out += data[:-DONE_SIZE]  # it comes last
-            parts = re.split(re.escape(struct.pack("=II", self._sequence, port)) + b".{4}", out, flags=re.DOTALL)
+            parts = re.split(re.escape(struct.pack("=II", self._sequence, self._port)) + b".{4}", out, flags=re.DOTALL)
             # In front of each separator stands the first half of the next header, length, type and flags.
             return [part[:-8] for part in parts[1:-1]] + parts[-1:] if len(parts) > 1 else []
 

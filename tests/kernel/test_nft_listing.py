@@ -1,0 +1,154 @@
+"""What our hand reads from nft by itself is what nft says, and changes only when somebody changes the table."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from labkit import netns
+from mpathd.kernel.nftables import Nftables
+from mpathd.kernel.nftables.listing import Listing, counters, listing
+from mpathd.kernel.nftables.netlink import Netfilter
+
+T = TypeVar("T")
+OURS = """
+table inet mpathd {
+    counter one { packets 3 bytes 4
+    }
+    counter two { packets 18446744073709551615 bytes 5
+    }
+    quota three { over 10 mbytes
+    }
+    set state_0123456789abcdef { type mark
+    }
+    map m_u { type uid : verdict
+        elements = { 1 : goto s_1 }
+    }
+    chain s_1 {
+        counter packets 7 bytes 8 accept
+    }
+    chain output { type route hook output priority mangle; policy accept;
+        meta skuid vmap @m_u
+    }
+}
+table inet other {
+    counter one { packets 1 bytes 1
+    }
+    chain output { type filter hook output priority 0; policy accept;
+    }
+}
+"""
+
+
+@pytest.fixture
+def space() -> Iterator[str]:
+    """A network namespace of its own with our table, and one of others."""
+    name = f"ks{os.getpid()}list"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    nft(name, OURS)
+    yield name
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def nft(space: str, text: str) -> None:
+    """Let nft do something there."""
+    subprocess.run(["ip", "netns", "exec", space, "nft", "-f", "-"], input=text, text=True, check=True)
+
+
+def asked(space: str, ask: Callable[[Netfilter], T]) -> T:
+    """Ask by a socket that has not been used yet."""
+
+    def work() -> T:
+        netfilter = Netfilter()
+        try:
+            return ask(netfilter)
+        finally:
+            netfilter.close()
+
+    return netns.in_ns(space, work)
+
+
+def read(space: str) -> Listing | None:
+    return asked(space, lambda netfilter: listing(netfilter, "mpathd"))
+
+
+def test_counters_are_what_nft_says(space: str) -> None:
+    argv = ["ip", "netns", "exec", space, "nft", "list", "counters", "table", "inet", "mpathd"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    wanted = {m[1]: (int(m[2]), int(m[3])) for m in re.finditer(r"counter (\S+) \{\s+packets (\d+) bytes (\d+)", said)}
+
+    assert wanted == {"one": (3, 4), "two": (2**64 - 1, 5)}
+    assert asked(space, lambda netfilter: counters(netfilter, "mpathd")) == wanted
+    assert asked(space, lambda netfilter: counters(netfilter, "none")) == {}
+
+
+def test_a_table_that_is_not_there_is_none(space: str) -> None:
+    assert asked(space, lambda netfilter: listing(netfilter, "none")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "add rule inet mpathd s_1 accept",
+        "flush chain inet mpathd s_1",
+        "add chain inet mpathd more",
+        "add set inet mpathd more { type mark; }",
+        "chain inet mpathd output { policy drop; }",
+    ],
+)
+def test_what_somebody_changes_is_seen(space: str, text: str) -> None:
+    before = read(space)
+    assert before is not None
+
+    nft(space, text)
+
+    assert read(space) != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "reset counters table inet mpathd",
+        "add element inet mpathd m_u { 2 : goto s_1 }",
+        "add chain inet other more",
+        "chain inet other output { policy drop; }",
+        "add table inet third",
+    ],
+)
+def test_what_counts_and_what_is_not_ours_is_not(space: str, text: str) -> None:
+    before = read(space)
+    assert before is not None
+    assert before.sets == {"state_0123456789abcdef", "m_u"}
+
+    nft(space, text)
+
+    assert read(space) == before
+
+
+def test_a_sealed_table_is_intact_until_it_is_changed(space: str) -> None:
+    before = read(space)
+    assert before is not None
+    assert not before.intact
+
+    nft(space, f"add set inet mpathd {before.wanted_seal} {{ type mark; }}")
+    sealed = read(space)
+    nft(space, "add rule inet mpathd s_1 accept")
+    after = read(space)
+
+    assert sealed == before.sealed
+    assert sealed is not None
+    assert sealed.intact
+    assert after is not None
+    assert not after.intact
+
+
+def test_a_fresh_hand_reads_counters_first(space: str) -> None:
+    hand = netns.in_ns(space, Nftables)
+
+    assert netns.in_ns(space, hand.counters)["one"] == (3, 4)
+    hand.close()
