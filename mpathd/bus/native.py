@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 from mpathd.model.agent import Agent, Edit, Pass
+from mpathd.model.path import fit
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import SETTINGS, Setting
 from mpathd.model.view import Service, View
 from mpathd.model.words import Family, ServiceState
 
 from .face import Face
-from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, fit, told
+from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, told
 from .standard import OBJECT_MANAGER, differences, values
 from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, trusted
 from .values import addresses, bag, ethernet, findings, gateways, setting_values, wish, wishes
