@@ -257,7 +257,7 @@ SESSION = Interface(
             "BoundBy",
             "as",
             lambda shown: list(shown.session.settings.bounds),
-            hint="policy files name it; see mpathd-policy(5), Bounds",
+            hint="policy files name it; see mpathd-policy(5), BOUNDS",
         ),
         Property("Reason", "s", lambda shown: shown.session.reason),
         STATISTICS,

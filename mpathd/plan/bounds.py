@@ -1,6 +1,6 @@
 """Policy entries as bounds: a session gets at most what those allow that name whose traffic it is.
 
-What the session asked for is left as it is, so that it comes back when the bound goes; mpathd-policy(5), Bounds.
+What the session asked for is left as it is, so that it comes back when the bound goes; mpathd-policy(5), BOUNDS.
 """
 
 from __future__ import annotations
