@@ -22,4 +22,16 @@ def _group(name: str) -> int | None:
         return None
 
 
+def primary(user: int) -> int | None:
+    """Give a user's own group, which his processes have unless he sees to it.
+
+    Args:
+        user: the user's number.
+    """
+    try:
+        return pwd.getpwuid(user).pw_gid
+    except (KeyError, OverflowError):
+        return None
+
+
 NAMES = Names(_user, _group)

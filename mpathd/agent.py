@@ -21,6 +21,7 @@ from .model.statistics import Count, Statistics
 from .model.view import Finding, Service
 from .model.words import Severity
 from .plan.order import moved
+from .plan.picked import check as check_services
 from .plan.settings import check, defaults, edited
 from .ports import Bookkeeping
 from .reconcile import Loop
@@ -150,7 +151,9 @@ class LiveAgent(Loop):
             MpathError: it does not fit, or the name is taken, or there are too many; nothing was made.
             NotApplied: it is made, but the kernel refused; the text lists the refused commands.
         """
-        self._book_of_sessions().create(wish)
+        book = self._book_of_sessions()
+        check_services(wish.values.get("services"), self._view.services)
+        book.create(wish)
         await self._obeyed(wish.name, f"session {wish.name} is new")
 
     async def change_session(self, name: str, values: Mapping[str, object]) -> None:
@@ -160,7 +163,9 @@ class LiveAgent(Loop):
             name: the session.
             values: field to value; an empty one sets the default again.
         """
-        self._book_of_sessions().change(name, values)
+        book = self._book_of_sessions()
+        check_services(values.get("services"), self._view.services)
+        book.change(name, values)
         await self._obeyed(name, f"session {name} is changed")
 
     async def connect_session(self, name: str, *, active: bool) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from .accounts import NAMES
+from .accounts import NAMES, primary
 from .model.agent import SessionWish
 from .model.errors import ConfigError, MpathError, NotFound, NotSupported
 from .model.session import Origin, SessionSettings
 from .model.view import Finding
 from .model.words import Severity
+from .plan.bounds import Bounds
 from .plan.wishes import Limits, Wished, admitted, dump, load, settings_of, values
 from .policies import Policies
 
@@ -32,6 +33,7 @@ class Book:
         self._policies = policies
         self._files = {Origin.NAMED: state / "sessions.json", Origin.DBUS: runtime / "clients.json"}
         self.limits = Limits()
+        self._bounds = Bounds(primary)
         self._policy: tuple[SessionSettings, ...] = ()
         self._troubles: tuple[Finding, ...] = ()
         self._wished: dict[str, Wished] = {}
@@ -56,7 +58,7 @@ class Book:
         return self.asked()
 
     def asked(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
-        """Give all sessions that are asked for. A file that comes with a taken name has to wait."""
+        """Give all sessions that are asked for, each within its bounds; a file that comes with a taken name waits."""
         clashes = [
             Finding(
                 "policy-name",
@@ -68,7 +70,7 @@ class Book:
             if s.name in self._wished
         ]
         policy = tuple(s for s in self._policy if s.name not in self._wished)
-        wished = tuple(item.settings for item in self._wished.values())
+        wished = self._bounds.bind((item.settings for item in self._wished.values()), policy)
         return (*policy, *wished), (*self._lasting, *self._troubles, *clashes)
 
     def inactive(self) -> frozenset[str]:

@@ -8,9 +8,11 @@ from time import monotonic
 
 from .accounts import NAMES
 from .model.errors import ConfigError
+from .model.path import fit
 from .model.session import SessionSettings
 from .model.view import Finding
 from .model.words import Severity
+from .plan.namesakes import clash
 from .plan.policyfile import PolicyFile, parse
 
 FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
@@ -61,13 +63,13 @@ class Policies:
         for path in self._lately_gone(set(good)):
             good[path] = self._good[path]
         self._good = good
-        sessions: dict[str, SessionSettings] = {}
+        sessions: dict[str, SessionSettings] = {}  # by what stands for the name in its D-Bus path
         for file in good.values():
             for note in file.notes:
                 findings.append(Finding("policy-note", Severity.LOW, note, "nothing needs to be done"))
             for settings in file.sessions:
-                if (other := sessions.setdefault(settings.name, settings)) is not settings:
-                    text = f"session '{settings.name}' is in {other.owner} and in {file.path}; the first is in force"
+                if (other := sessions.setdefault(fit(settings.name), settings)) is not settings:
+                    text = clash(other, settings)
                     findings.append(Finding("policy-name", Severity.HIGH, text, "give one of them another name"))
         return tuple(sessions.values()), tuple(findings)
 

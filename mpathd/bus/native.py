@@ -9,6 +9,7 @@ from typing import Any
 
 from mpathd.model.agent import Agent, Edit, Pass
 from mpathd.model.errors import NotFound
+from mpathd.model.path import fit
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import SETTINGS, Setting
 from mpathd.model.sight import Blind, Seeing
@@ -18,7 +19,7 @@ from mpathd.model.words import Family, ServiceState
 from .errors import listing, quoted
 from .face import Face
 from .mptcp import MPTCP, heard
-from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, fit, told
+from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, told
 from .standard import OBJECT_MANAGER, differences, values
 from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, trusted
 from .values import addresses, bag, ethernet, findings, gateways, setting_values, wish, wishes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from dbus_next import Variant
 
 from mpathd.model.agent import SessionWish
 from mpathd.model.errors import AlreadyExists, NotFound
+from mpathd.model.path import fit
 from mpathd.model.session import Client, Origin, SessionSettings
 from mpathd.model.sessionsettings import CLIENT_SETTINGS, SessionSetting
 from mpathd.model.statistics import Statistics
@@ -53,8 +53,6 @@ from .values import addresses, statistics
 FACE = "net.mpathd"
 SESSIONS = "/net/mpathd/session"
 
-UNFIT = re.compile("[^A-Za-z0-9_]")
-
 
 @dataclass(frozen=True, slots=True)
 class SessionShown:
@@ -73,15 +71,6 @@ class SessionShown:
     best: Service | None
     serves: Mapping[Family, Service]
     count: Callable[[], Statistics] = field(default=Statistics, compare=False)
-
-
-def fit(name: str) -> str:
-    """Make a name fit to stand in a path.
-
-    Args:
-        name: what cannot stand there becomes _ and its code, as ConnMan does it.
-    """
-    return UNFIT.sub(lambda found: f"_{ord(found[0]):02x}", name)
 
 
 def client_name(sender: str, notifier: str) -> str:
@@ -275,6 +264,12 @@ SESSION = Interface(
         Property("Mark", "u", lambda shown: shown.session.mark),
         Property("Owner", "s", lambda shown: shown.session.settings.owner),
         Property("Origin", "s", lambda shown: str(shown.session.settings.origin)),
+        Property(
+            "BoundBy",
+            "as",
+            lambda shown: list(shown.session.settings.bounds),
+            hint="policy files name it; see mpathd-policy(5), BOUNDS",
+        ),
         Property("Reason", "s", lambda shown: shown.session.reason),
         STATISTICS,
     ),

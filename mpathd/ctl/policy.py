@@ -11,6 +11,9 @@ from typing import Any
 
 from mpathd.accounts import NAMES
 from mpathd.model.errors import ConfigError
+from mpathd.model.path import fit
+from mpathd.model.session import SessionSettings
+from mpathd.plan.namesakes import clash
 from mpathd.plan.policyfile import PolicyFile, parse
 
 from . import sessionwords
@@ -32,7 +35,7 @@ def check(order: Order) -> int:
         order: what was typed.
     """
     # As in mpathd's folders, a later file overrides an earlier one of the same name: their sessions do not clash.
-    names: dict[str, tuple[str, str]] = {}
+    names: dict[str, SessionSettings] = {}
     records, failed = [], False
     for path in order.words:
         found, trouble = _read(path)
@@ -76,14 +79,14 @@ def _read(path: str) -> tuple[PolicyFile | None, ConfigError | None]:
         return None, ConfigError(f"{path}: {reason}", "mpathd must be able to read it as text")
 
 
-def _clash(found: PolicyFile, names: dict[str, tuple[str, str]]) -> ConfigError | None:
-    """Enter a file's sessions; a name that another file has is a trouble."""
+def _clash(found: PolicyFile, names: dict[str, SessionSettings]) -> ConfigError | None:
+    """Enter a file's sessions; a name that another file has, or one with the path of another, is a trouble."""
     own = Path(found.path).name
     for settings in found.sessions:
-        file, path = names.setdefault(settings.name, (own, found.path))
-        if file != own:
-            text = f"session '{settings.name}' is in {path} and in {found.path}; the first is in force"
-            return ConfigError(text, "give one of them another name")
+        other = names.setdefault(fit(settings.name), settings)
+        twins = other.owner == found.path and other.name != settings.name
+        if twins or Path(other.owner).name != own:
+            return ConfigError(clash(other, settings), "give one of them another name")
     return None
 
 

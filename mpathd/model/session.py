@@ -81,6 +81,7 @@ class SessionSettings:
         description: for people.
         context_identifier, source_ip_rule: ConnMan's; kept as given and told again.
         client: of a D-Bus session.
+        bounds: names of policy entries that it is within; then it is what they leave of what was asked for.
     """
 
     name: str
@@ -102,6 +103,7 @@ class SessionSettings:
     context_identifier: str = ""
     source_ip_rule: bool = False
     client: Client | None = None
+    bounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

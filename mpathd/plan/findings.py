@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from ..model.numbers import SPLIT
 from ..model.policy import Policy
+from ..model.session import Origin
 from ..model.view import Finding, Service, SessionView
 from ..model.words import Family, Prefix, Severity, host
 from ..model.world import World
 from .early import uncaught
 from .membership import Member
+from .picked import listed, told, unfit
 from .prefixes import span
 from .tables import best_default, borrowing
 
@@ -230,6 +232,20 @@ def _unbound(scene: Scene) -> Iterator[Finding]:
             yield Finding("unbound-sockets", Severity.LOW, text, cure)
 
 
+def _members(scene: Scene) -> Iterator[Finding]:
+    """Services named by hand that cannot be members; a client, and whoever is bound by a policy, need not be told."""
+    for settings in (session.settings for session in scene.policy.sessions):
+        if settings.origin is Origin.DBUS or settings.bounds:
+            continue
+        if wrong := unfit(settings.services or (), scene.services):
+            text = (
+                f"multipath_routed_services of session {settings.name} ({settings.owner}) cannot have {told(wrong)}; "
+                f"services that can be given: {listed(scene.services)}"
+            )
+            cure = f"see: mpathctl services; mpathctl config {next(iter(wrong))} --mpath_routing yes, or name another"
+            yield Finding("member-missing", Severity.MEDIUM, text, cure)
+
+
 CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _rp_filter,
     _arp_flux,
@@ -243,6 +259,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _walled,
     _marks,
     _unbound,
+    _members,
 )
 
 

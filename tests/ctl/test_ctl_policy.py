@@ -124,6 +124,22 @@ def test_two_files_with_one_name_clash_as_in_the_daemon_unless_one_overrides_the
     assert check(tmp_path / "a.toml", tmp_path / "over/a.toml").code == 0
 
 
+@pytest.mark.parametrize("files", [("a.toml", "a.toml"), ("a.toml", "b.toml")], ids=["one file", "two files"])
+def test_two_names_with_one_path_clash_as_in_the_daemon(files: tuple[str, str], tmp_path: Path) -> None:
+    for file, name in zip(files, ("a.b", "a_2eb"), strict=True):
+        with (tmp_path / file).open("a") as stream:
+            stream.write(f'[session."{name}"]\nusers = [1]\n')
+    sessions, (finding,) = Policies([tmp_path]).load()
+
+    result = check(*(tmp_path / file for file in sorted(set(files))))
+
+    assert [settings.name for settings in sessions] == ["a.b"]
+    assert finding.code == "policy-name"
+    assert "'a_2eb'" in finding.text
+    assert "'a.b'" in finding.text
+    assert (result.code, result.err) == (1, f"{finding.text}\n  {finding.cure}\n")
+
+
 def test_json(tmp_path: Path) -> None:
     for name, text in (("a.toml", GOOD), ("b.toml", BAD["bearer"])):
         (tmp_path / name).write_text(text)

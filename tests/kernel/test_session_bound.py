@@ -188,6 +188,27 @@ def test_a_group_and_a_cgroup_bound_roots_sessions_of_them(case: Case) -> None:
         leaves(member, 2, OTHER)
 
 
+def test_a_stored_session_is_bound_too_and_says_by_what(case: Case) -> None:
+    """`session show` names the entry; what was asked for is shown when it has gone."""
+    with Peer(case, user=FREE, group=GROUP, bus=False) as member:
+        case.session("p", groups=[GROUP], allowed_bearers=["ethernet"], allowed_interface="vethc2")
+        asked = ["--group", str(GROUP), "--bearer", "wifi", "--bearer", "ethernet"]
+        made = case.agent.ctl("session", "create", "stored", *asked)
+        assert made.returncode == 0, made.stderr
+        try:
+            shown = case.agent.ctl("session", "show", "stored").stdout
+            assert " BoundBy = [ p ]\n" in shown
+            assert " AllowedBearers = [ ethernet ]\n" in shown
+            leaves(member, 2)
+            case.drop("p")
+            shown = case.agent.ctl("session", "show", "stored").stdout
+            assert " BoundBy = [ ]\n" in shown
+            assert " AllowedBearers = [ wifi ethernet ]\n" in shown
+            leaves(member, 1)
+        finally:
+            assert case.agent.ctl("session", "destroy", "stored").returncode == 0
+
+
 def test_a_change_cannot_leave_the_bound(case: Case, user: Peer) -> None:
     case.session("p", users=[USER], allowed_interface="vethc2")
     path = user.create(FlowSelectors=FLOW, AllowedInterface="vethc2")
