@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from mpathd.bus.errors import listing, quoted
-from mpathd.bus.sessions import fit
 from mpathd.bus.table import Arg, Call, Interface, Method, Property, trusted
 from mpathd.bus.values import ethernet, wish
 from mpathd.model.agent import Edit
 from mpathd.model.errors import InvalidProperty
+from mpathd.model.path import fit
 from mpathd.model.settings import SETTINGS, Setting
 from mpathd.model.view import Service
 from mpathd.model.words import ServiceState
