@@ -118,7 +118,7 @@ class Tale:
         self.monitor.until("FlowSelectors = [ *")
         if shutil.which("nft"):
             chain = story.show("nft list chain inet mpathd output")
-            for name in re.findall(r"vmap @(m_\d+)", chain):
+            for name in re.findall(r"vmap @(m_\w+)", chain):
                 story.show(f"nft list map inet mpathd {name}")
         for dev, addresses in self.links.items():
             for family, address in addresses.items():

@@ -386,7 +386,7 @@ def test_mains_host_route_never_leads_over_a_forbidden_uplink(case: Case, family
             went = case.reach(kind, family, answer=kind in {"tcp", "mptcp"})
             assert went.ways == (), kind
             assert went.error, kind
-        dropped = re.findall(r"counter packets (\d+) bytes \d+ drop", case.nft())
+        dropped = re.findall(r"counter d_\d+ \{\s+packets (\d+) bytes", case.nft())
         assert sum(map(int, dropped)) >= len(KINDS)  # and it is counted
     finally:
         case.lab.ip("client", route.replace(" add ", " del "))
