@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 HOME = "/mpathd"  # where the control groups are that `mpathctl session exec` enters
+USERS = "/user.slice"  # where systemd keeps what users run, a group each
 UNFIT = re.compile("[^A-Za-z0-9_.-]")
 
 
@@ -30,6 +31,15 @@ class Marking:
     def __str__(self) -> str:
         whose = "" if self.user is None else f" of user {self.user}"
         return f"bpf mark {self.mark:#x}/{self.mask:#x} on sockets{whose} of cgroup {self.group}"
+
+
+def slice_of(user: int) -> str:
+    """Give the control group in which systemd keeps all that a user runs.
+
+    Args:
+        user: its number.
+    """
+    return f"{USERS}/user-{user}.slice"
 
 
 def home(name: str) -> str:

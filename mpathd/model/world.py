@@ -141,7 +141,7 @@ class World:
         rp_filter_all: net.ipv4.conf.all.rp_filter; the kernel takes the greater of it and the link's.
         arp_ignore_all: the same for arp_ignore.
         forwarding: this machine passes on what is not for it, in one family at least.
-        homes: control groups of sessions that can be entered.
+        homes: control groups that are there: of sessions that are entered, and of users.
         next_expiry: seconds until the first route of main runs out, None if none does.
     """
 

@@ -304,3 +304,27 @@ def test_a_group_in_a_session_of_a_user_without_rights(case: Case, group: Cgroup
         group.take(owner)
         goes(owner, 2)
         goes(peer, 1, marked=False)
+
+
+def test_a_user_who_has_a_group_of_its_own_is_served_there(case: Case) -> None:
+    """As systemd makes them: all kinds of sockets are marked. Not where another session's selectors have a say."""
+    folder = tree() / "user.slice" / f"user-{USER}.slice"
+    made = [path for path in (folder.parent, folder) if not path.exists()]
+    for path in made:
+        path.mkdir()
+    try:
+        case.session("s", users=[USER], allowed_interface="vethc2", nat="never")
+        eventually(lambda: looked(case, bool(ours(folder))), what="the programs are there")
+        with Peer(case, user=USER, group=USER, bus=False) as his, Peer(case, bus=False) as roots:
+            for peer in (his, roots):
+                (folder / "cgroup.procs").write_text(str(peer.pid))
+            goes(his, 2)
+            goes(roots, 1, marked=False)
+            case.session("t", flow_selectors=UNUSED, allowed_interface="vethc3")
+            eventually(lambda: not ours(folder), what="the packet engine decides")
+            told = his.reach("udp", 4, PORT)
+            assert (told.ways, told.born) == ((way(2, 4),), 0)
+    finally:
+        case.drop()
+        for path in reversed(made):
+            path.rmdir()

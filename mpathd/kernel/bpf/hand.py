@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...model.errors import Refusal
-from ...model.marking import HOME, Marking
+from ...model.marking import HOME, USERS, Marking
 from . import older, syscall
 from .programs import program
 from .syscall import Attached, Hook
@@ -34,7 +34,7 @@ class Sockets:
         self.missing = ""
 
     def look(self) -> tuple[frozenset[Marking], frozenset[str]]:
-        """Give what is attached, and the groups that sessions can be entered by."""
+        """Give what is attached, and the groups of sessions that can be entered, and of users."""
         if self._there is None:
             self._there = dict(self._leftovers())
         for group, (_, inode) in tuple(self._there.items()):
@@ -193,15 +193,12 @@ class Sockets:
                     return
 
     def _homes(self) -> Iterator[str]:
-        """The groups of sessions."""
+        """The groups of sessions, and of users."""
         if self.missing:
             return
-        home = self._path(HOME)
-        if not home.is_dir():
-            return
-        for entry in tuple(os.scandir(home)):
-            if entry.is_dir(follow_symlinks=False):
-                yield f"{HOME}/{entry.name}"
+        for above in (HOME, USERS):
+            with suppress(FileNotFoundError), os.scandir(self._path(above)) as entries:
+                yield from [f"{above}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def _tidy(self, group: str) -> None:
         if not group.startswith(f"{HOME}/"):
