@@ -327,8 +327,9 @@ class Loop:
                 refused=len(result.refused),
                 ms=result.milliseconds,
             )
-        for step in result.steps:
-            log.debug("wrote", command=str(step))
+        if self.config.level == "debug":  # to write a step as a command takes longer than to write it into the kernel
+            for step in result.steps:
+                log.debug("wrote", command=str(step))
         for refusal in result.refused:
             log.warning("refused", command=refusal.command, reason=refusal.text)
         for finding in set(result.after.findings) - set(result.before.findings):

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from ..model.marking import Marking
 from ..model.numbers import Numbers
-from ..model.packet import Chain, Connections, Load, Ruleset, Table
+from ..model.packet import Connections, Load, Ruleset, Table
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from .nft import changes, whole
 
@@ -129,14 +129,14 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
         kind, _, number = name.partition("_")
         ways = _ways(want, number)
         # While there is no way at all they are refused by their mark, which a socket that is closed needs.
-        if kind == "g" and (ways[1].elements or ways[2].elements) and (have is None or ways != _ways(have, number)):
+        if kind == "g" and (ways[0].elements or ways[1].elements) and (have is None or ways != _ways(have, number)):
             out.append(Step(Verb.DELETE, Connections(numbers.mark(int(number)), numbers.mark_mask)))
     return tuple(out)
 
 
-def _ways(ruleset: Ruleset, number: str) -> tuple[Chain | None, Table, Table]:
-    four, six = (ruleset.tables.get(f"ok{bits}_{number}", Table("set", "")) for bits in (4, 6))
-    return ruleset.chains.get(f"n_{number}"), four, six
+def _ways(ruleset: Ruleset, number: str) -> tuple[Table, ...]:
+    none = Table("set", "")
+    return tuple(ruleset.tables.get(f"{kind}_{number}", none) for kind in ("ok4", "ok6", "nat4", "nat6"))
 
 
 def tables_of(steps: Iterable[Step]) -> frozenset[tuple[int, int]]:

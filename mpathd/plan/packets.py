@@ -31,6 +31,7 @@ NEVER = (
     "ct direction reply accept",  # answers to what came in, and errors about it
 )
 WORDS = {Family.INET: "ip", Family.INET6: "ip6"}
+BITS = {Family.INET: 4, Family.INET6: 6}  # in names of sets
 
 # When a session turns to another link its connections are forgotten. What a closed socket says again has no user any
 # more, and is known by this alone. An answer that is still on its way would look as a connection from outside, whose
@@ -54,7 +55,7 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
     rules: list[str] = []
     count = f'counter name "{counter("d", choice.session.born)}"'
     for family in Family:
-        own_family = f"meta nfproto ipv{4 if family is Family.INET else 6}"
+        own_family = f"meta nfproto ipv{BITS[family]}"
         if choice.falls_back(family):
             rules.append(f"{own_family} accept")
             continue
@@ -63,8 +64,8 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
             rules += [f"{nfproto} meta l4proto tcp {count} reject with tcp reset", f"{nfproto} {count} reject"]
             continue
         # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
-        own = [a.address for member in choice.serves(family) for a in member.addresses(family)]
-        joins = f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {_braces(own)}"
+        own = f"@own{BITS[family]}_{choice.session.number}"
+        joins = f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {own}"
         rules.append(f"{joins} {count} reject with tcp reset")
     keep = 0xFFFFFFFF & ~numbers.mark_mask
     mark = numbers.mark(choice.session.number)
@@ -79,26 +80,37 @@ def _bound(choice: Choice, numbers: Numbers) -> Chain:
     for family in Family:
         if choice.falls_back(family):
             continue
-        own = [a.address for member in choice.serves(family) for a in member.addresses(family)]
-        word = WORDS[family]
-        which = f"oifname @uplinks {word} saddr" + (f" != {_braces(own)}" if own else f" {family.any}")
+        which = f"oifname @uplinks {WORDS[family]} saddr != @own{BITS[family]}_{choice.session.number}"
         rules += [f"{which} meta l4proto tcp {count} reject with tcp reset", f"{which} {count} reject"]
     keep = 0xFFFFFFFF & ~numbers.mark_mask
     rules.append(f"ct direction original ct mark set ct mark & {keep:#x} | {numbers.mark(choice.session.number):#x}")
     return Chain((*rules, "accept"))
 
 
-def _translation(choice: Choice) -> Chain:
+def _translation(number: int) -> Chain:
     """Packets that leave by a link with a source that is not its own get one (law 3)."""
-    rules = []
-    for family in Family:
+    right = (f"oifname . {WORDS[f]} saddr @ok{BITS[f]}_{number} accept" for f in Family)
+    return Chain((*right, *(f"snat {WORDS[f]} to oifname map @nat{BITS[f]}_{number}" for f in Family)))
+
+
+def _sets(choice: Choice) -> Iterator[tuple[str, Table]]:
+    """What a session's chains look up: when links come and go these change, and no chain does."""
+    number = choice.session.number
+    for family, kind in ((Family.INET, "ipv4_addr"), (Family.INET6, "ipv6_addr")):
+        sources: dict[str, str] = {}
+        own: dict[str, str] = {}
+        best: dict[str, str] = {}
         for member in choice.serves(family):
-            there = member.addresses(family)
-            best = next((a for a in there if not a.tentative and not a.deprecated), there[0])
-            own = _braces(a.address for a in there)
-            word, dev = WORDS[family], _quoted(member.link.name)
-            rules.append(f"oifname {dev} {word} saddr != {own} snat {word} to {best.address}")
-    return Chain(tuple(rules))
+            there, dev = member.addresses(family), _quoted(member.link.name)
+            first = next((a for a in there if not a.tentative and not a.deprecated), there[0])
+            best[dev] = first.address
+            sources |= {f"{dev} . {a.address}": "" for a in there}
+            own |= {a.address: "" for a in there}
+        bits = BITS[family]
+        yield f"ok{bits}_{number}", Table("set", f"type ifname . {kind}", sources)
+        yield f"own{bits}_{number}", Table("set", f"type {kind}", own)
+        if choice.session.settings.nat is Nat.AUTO:
+            yield f"nat{bits}_{number}", Table("map", f"type ifname : {kind}", best)
 
 
 def _guard(choice: Choice) -> Chain:
@@ -107,7 +119,7 @@ def _guard(choice: Choice) -> Chain:
     return Chain(
         (
             "oifname != @uplinks accept",
-            *(f"{OPENED} update @late{4 if f is Family.INET else 6} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
+            *(f"{OPENED} update @late{BITS[f]} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
             f"oifname . ip saddr @ok4_{number} {sent} accept",
             f"oifname . ip6 saddr @ok6_{number} {sent} accept",
             f'counter name "{counter("d", choice.session.born)}" drop',
@@ -127,7 +139,7 @@ def _refusal(choice: Choice, uplinks: Iterable[str]) -> Chain:
     count = f'counter name "{counter("d", choice.session.born)}"'
     for family in Family:
         if family not in choice.defaults and not choice.falls_back(family):
-            which = f"meta nfproto ipv{4 if family is Family.INET else 6} fib daddr oifname {ways}"
+            which = f"meta nfproto ipv{BITS[family]} fib daddr oifname {ways}"
             rules += [f"{which} meta l4proto tcp {count} reject with tcp reset", f"{which} {count} reject"]
     return Chain(tuple(rules))
 
@@ -143,7 +155,7 @@ def _arrivals(
     """What comes in: late answers, connections of links, what is known, and then what is to be forwarded."""
     mask = f"{numbers.mark_mask:#x}"
     for family in Family:
-        late = f"{WORDS[family]} saddr . meta l4proto . th sport . th dport @late{4 if family is Family.INET else 6}"
+        late = f"{WORDS[family]} saddr . meta l4proto . th sport . th dport @late{BITS[family]}"
         yield f"iifname @uplinks ct state new {late} drop"
     if links:
         yield "ct state new iifname vmap @links"
@@ -205,18 +217,9 @@ def ruleset(
             refusals[mark] = f"goto q_{number}"
         kept[mark], guards[mark] = f"goto s_{number}", f"goto g_{number}"
         if choice.session.settings.nat is Nat.AUTO:
-            chains[f"n_{number}"] = _translation(choice)
+            chains[f"n_{number}"] = _translation(number)
             nats[mark] = f"goto n_{number}"
-        for family, kind in ((Family.INET, "ipv4_addr"), (Family.INET6, "ipv6_addr")):
-            tables[f"ok{4 if family is Family.INET else 6}_{number}"] = Table(
-                "set",
-                f"type ifname . {kind}",
-                {
-                    f"{_quoted(member.link.name)} . {address.address}": ""
-                    for member in choice.serves(family)
-                    for address in member.addresses(family)
-                },
-            )
+        tables.update(_sets(choice))
     for link in links:
         mark, index = f"{link.mark:#x}", link.member.link.index
         chains[f"l_{index}"] = Chain((f"ct mark set ct mark & {keep} | {mark}", "accept"))
@@ -243,7 +246,7 @@ def ruleset(
             f"ct mark & {mask} vmap @kept",
             *(f"{look.expression} vmap @{look.name}" for look in looks),
             *(f"goto s_{number}" for number in everything[:1]),
-            *(f"oifname @uplinks {WORDS[f]} daddr{TALK} @late{4 if f is Family.INET else 6} drop" for f in Family),
+            *(f"oifname @uplinks {WORDS[f]} daddr{TALK} @late{BITS[f]} drop" for f in Family),
         ),
         "type route hook output priority mangle; policy accept;",
     )
