@@ -60,14 +60,18 @@ class Meter:
             if load.anew or load.have is None or load.have.counters - load.want.counters:
                 seen = self._look()
                 gone = {n for n in seen if birth(n) in births and (load.anew or n not in load.want.counters)}
-                after = {**self._counted.before, **{name: self._total(name) for name in gone}}
-                self._keep(Counted(self._counted.before, after, _digest(load.want)))
+                if gone:
+                    after = {**self._counted.before, **{name: self._total(name) for name in gone}}
+                    self._keep(Counted(self._counted.before, after, _digest(load.want)))
         done, refused = self._kernel.apply(steps)
         for load in loads:
             if self._counted.digest == _digest(load.want) and any(step.what is load for step in done):
                 kept = {n: count for n, count in self._counted.after.items() if birth(n) in births}
                 self._keep(Counted(kept))
-                self._seen = {} if load.anew else {n: c for n, c in self._seen.items() if n in load.want.counters}
+            if load.anew:
+                self._seen = {}
+            else:
+                self._seen = {n: c for n, c in self._seen.items() if n in load.want.counters}
         return done, refused
 
     def adopt(self, packets: Ruleset) -> None:
