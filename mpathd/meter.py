@@ -65,13 +65,12 @@ class Meter:
                     self._keep(Counted(self._counted.before, after, _digest(load.want)))
         done, refused = self._kernel.apply(steps)
         for load in loads:
-            if self._counted.digest == _digest(load.want) and any(step.what is load for step in done):
-                kept = {n: count for n, count in self._counted.after.items() if birth(n) in births}
-                self._keep(Counted(kept))
-            if load.anew:
-                self._seen = {}
-            else:
-                self._seen = {n: c for n, c in self._seen.items() if n in load.want.counters}
+            if not any(step.what is load for step in done):
+                continue
+            told = self._counted.after if self._counted.digest == _digest(load.want) else self._counted.before
+            # A birth is given again once nobody has it: what the session counted that had it goes with it.
+            self._keep(Counted({name: count for name, count in told.items() if birth(name) in births}))
+            self._seen = {} if load.anew else {n: c for n, c in self._seen.items() if n in load.want.counters}
         return done, refused
 
     def adopt(self, packets: Ruleset) -> None:

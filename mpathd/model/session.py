@@ -113,7 +113,7 @@ class Session:
     Args:
         settings: what it is asked to be.
         number: 1 and up; makes its mark and its table.
-        born: lower is older; numbers are used again, this is not.
+        born: lower is older; numbers are used again sooner than this.
         active: it wants traffic routed; Disconnect makes it inactive.
     """
 

@@ -12,7 +12,7 @@ Count = tuple[int, int]  # packets and bytes
 
 
 def counter(kind: str, born: int, service: str = "") -> str:
-    """Name the kernel's counter of a session. A number and a link's index are used again; birth and identifier are not.
+    """Name the kernel's counter of a session. A number and a link's index are used again at once.
 
     Args:
         kind: "i" what came in, "o" what went out, "d" what was refused or dropped.

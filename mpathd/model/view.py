@@ -96,7 +96,7 @@ class SessionView:
         reason: why it has, or has not, a service.
         active: Connect and Disconnect.
         settings: what it was asked to be.
-        born: lower is older; never used again.
+        born: lower is older.
     """
 
     name: str
