@@ -130,4 +130,6 @@ class Mender:
         allowed = bool(mendable(views, (endpoint,)))
         if allowed:
             log.info("subflows are tried anew", endpoint=str(endpoint))
+        else:
+            log.debug("subflows are left alone", endpoint=str(endpoint))
         return allowed

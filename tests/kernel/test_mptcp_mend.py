@@ -17,7 +17,6 @@ FAULT = (
     "add table ip fault; add chain ip fault way {{ type filter hook forward priority 0; }}; "
     "add rule ip fault way ip saddr {0} meta l4proto tcp reject with tcp reset"
 )
-CONFIG = '[defaults]\nmpath_tcp_link = "on"\n'
 
 
 def resets(bond: Bonded, source: str = A2) -> None:
@@ -65,7 +64,7 @@ def test_it_is_tried_again_with_growing_pauses_until_the_way_is_free() -> None:
 
 def test_a_living_subflow_of_another_connection_is_never_reset_for_it() -> None:
     """Delete and add would close it: the lost one has to wait."""
-    with Bonded() as bond:
+    with Bonded(config='[log]\nlevel = "debug"\n') as bond:
         bond.config(1, "backup")
         with bond.talk() as (near, far):
             wait(lambda: bond.sources() == [A1, A2], "two subflows")
@@ -80,9 +79,10 @@ def test_a_living_subflow_of_another_connection_is_never_reset_for_it() -> None:
                 heals(bond)
                 living = [one.cookie for one in bond.subflows() if one.dport != port]
                 say(other, beyond)
-                # Its hour has come and gone when the next, longer pause begins.
-                wait(lambda: bond.status()["Passes"] > 0, "mpathd answers")
-                bond.settle()
+                wait(
+                    lambda: "subflows are left alone" in bond.agent.log.read_text(), "mpathd has looked, and let it be"
+                )
+                say(other, beyond)
                 assert [one.cookie for one in bond.subflows() if one.dport != port] == living
             wait(lambda: bond.sources() == [A1, A2], "once the other is closed, it comes back")
             say(near, far)
