@@ -227,6 +227,7 @@ def _limits(endpoints: Sequence[Endpoint], found: Mptcp, options: Options) -> Li
 
 def _contradictions(services: Sequence[Service], theirs: Mapping[tuple[Address, int], Endpoint]) -> Iterator[Finding]:
     roles = {MptcpMode.ON: Flag.SUBFLOW, MptcpMode.BACKUP: ROLE, MptcpMode.OFF: Flag(0)}
+    serving: list[str] = []
     for service in services:
         if not service.routed:
             continue
@@ -244,6 +245,16 @@ def _contradictions(services: Sequence[Service], theirs: Mapping[tuple[Address, 
                     f"MultipathTcpLink of {service.interface} is {service.mptcp}",
                     f"ip mptcp endpoint delete id {other.id}, or let that program leave {service.interface} alone",
                 )
+            elif role:
+                serving.append(other.words())
+    if serving:
+        yield Finding(
+            "endpoint-shared",
+            Severity.LOW,
+            f"another program sets MPTCP endpoints where mpathd would: {'; '.join(serving)}; they serve, and mpathd "
+            "neither changes nor removes them, also when the link is lost",
+            "NetworkManager: nmcli connection modify NAME connection.mptcp-flags disabled; mptcpd: stop it",
+        )
 
 
 def _crowded(left: Sequence[_Candidate], found: Mptcp) -> Iterator[Finding]:

@@ -69,6 +69,8 @@ def test_mptcpd_beside_mpathd() -> None:
         assert shown(bond) == before
         assert passes(bond) <= count + 2
         assert "contested" not in bond.codes()
+        theirs = [one for one in shown(bond) if int(str(one["id"])) < 200 and one["address"] in {A1, A2, B1, B2}]
+        assert ("endpoint-shared" in bond.codes()) == bool(theirs)
 
         # What mpathd has set it changes, what mptcpd has set it leaves alone, and says so.
         for link in (1, 2):
