@@ -13,6 +13,7 @@ from . import __version__
 from .model.agent import Edit, Pass, SessionWish, Status
 from .model.errors import ConfigError, InvalidArguments, NotApplied, NotFound, NotSupported
 from .model.marking import home
+from .model.mptcp import Change
 from .model.packet import Connections, Load
 from .model.policy import ServiceSettings, Stored
 from .model.routing import Step
@@ -59,7 +60,7 @@ class LiveAgent(Loop):
             version=__version__,
             pid=os.getpid(),
             config=self.config.path,
-            extra=self.notes(),
+            extra={**({} if self.endpoints is None else {"MPTCP": self.endpoints.words}), **self.notes()},
         )
 
     async def change(self, edit: Edit) -> None:
@@ -85,6 +86,7 @@ class LiveAgent(Loop):
             lambda step: (
                 getattr(step.what, "table", None) in tables
                 or str(getattr(step.what, "source", "") or "").startswith(tuple(sources))
+                or (isinstance(step.what, Change) and f"{getattr(step.what.what, 'address', '')}/" in sources)
             ),
         )
 

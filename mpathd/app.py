@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 from . import systemd
 from .agent import LiveAgent
 from .book import Book
+from .endpoints import Endpoints
 from .kernel import lock
 from .kernel.inotify import Inotify
 from .kernel.machine import Machine
+from .kernel.mptcp import Backend, Diag, Events
+from .mender import Mender
 from .meter import Meter
 from .model.config import Config
 from .model.errors import ConfigError
@@ -36,7 +39,7 @@ from .plan.tables import gateways_of_main
 from .plan.wishes import Limits
 from .policies import CONNMAN_FOLDER, FOLDERS, GRACE, Policies
 from .ports import Setup
-from .runtime import Runtime
+from .runtime import Bonds, Runtime
 from .sources import Source
 from .sources.leases import Dhclient, Networkd
 from .sources.main import Main
@@ -145,7 +148,8 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     obey(made)
     runtime = Runtime(opts.runtime)
     meter = Meter(machine, runtime)
-    return LiveAgent(meter, store, stored, made, partial(setup, opts), lasting, book, runtime, obey, meter)
+    endpoints = Endpoints(machine.paths, Bonds(opts.runtime))
+    return LiveAgent(meter, store, stored, made, partial(setup, opts), lasting, book, runtime, obey, meter, endpoints)
 
 
 def dry_run(loop: LiveAgent) -> int:
@@ -155,13 +159,18 @@ def dry_run(loop: LiveAgent) -> int:
         loop: the loop, which does not run.
     """
     world = loop.look()
-    wanted = desire(world, loop.asked(world))
+    policy = loop.asked(world)
+    wanted = desire(world, policy)
+    assert loop.endpoints is not None, "reconciler wires them"
+    changes, findings = loop.endpoints.intend(wanted.view.services, wanted.kernel, policy, world.links)
     for service in wanted.view.services:
         print(f"# {service.letters} {service.id} ({service.interface}): {service.because}")
-    for finding in wanted.view.findings:
+    for finding in (*wanted.view.findings, *findings):
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
     for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules, world.foreign):
         print(step.what.text if isinstance(step.what, Load) else step)
+    for change in changes:
+        print(change)
     sys.stdout.flush()
     return DONE
 
@@ -230,6 +239,13 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
             read()
             events.call_later(GRACE * 1.2, read)  # for a file that was only on its way, or is gone for good
 
+    def finished() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has just been closed
+            events.call_soon_threadsafe(loop.poke, "endpoints")
+
+    machine.finished = finished
+    if loop.endpoints is not None and machine.paths.support.backend is Backend.UPSTREAM:
+        loop.endpoints.listen = Mender(loop.endpoints, lambda: loop.policy.numbers, Events, Diag, events).listen
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)
     events.add_reader(machine.nft_events.fileno(), nft)

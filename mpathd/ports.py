@@ -9,6 +9,7 @@ from typing import Protocol
 from .model.agent import SessionWish
 from .model.config import Config
 from .model.errors import Refusal
+from .model.mptcp import Change, Endpoint, Kept, Mptcp
 from .model.packet import Ruleset
 from .model.policy import Stored
 from .model.routing import Step
@@ -42,6 +43,46 @@ class Kernel(Protocol):
 
     def enter(self, group: str, pid: int, user: int) -> str:
         """Move a user's process into a control group and give its path, or raise OSError."""
+
+
+class Paths(Protocol):
+    """The hand for MPTCP, as the loop knows it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether writes are under way that `apply` did not wait for."""
+
+    @property
+    def words(self) -> str:
+        """Say by what links are given to MPTCP, and why not."""
+
+    def adopt(self, kept: Kept) -> None:
+        """Take over what was known before this process began."""
+
+    def look(self, names: Mapping[int, str] | None = None) -> Mptcp:
+        """Read endpoints and limits."""
+
+    def apply(self, changes: Sequence[Change]) -> tuple[tuple[Change, ...], tuple[tuple[Change, Refusal], ...]]:
+        """Write changes; removals behind which nothing else comes are not waited for."""
+
+    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+        """Have an endpoint deleted, and added again with another id, if that is allowed when its turn has come."""
+
+    def late(self) -> tuple[tuple[Change, Refusal], ...]:
+        """Take what was refused of the writes that were not waited for."""
+
+    def settle(self) -> None:
+        """Wait for them."""
+
+
+class PathKeeper(Protocol):
+    """What lasts of MPTCP over a restart."""
+
+    def load(self) -> Kept | None:
+        """Give what was kept, None if nothing was."""
+
+    def save(self, kept: Kept) -> None:
+        """Replace it."""
 
 
 class Bookkeeping(Protocol):

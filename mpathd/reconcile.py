@@ -15,6 +15,7 @@ from time import monotonic
 
 import structlog
 
+from .endpoints import Endpoints, nothing
 from .model.agent import Pass
 from .model.config import Config
 from .model.errors import MpathError, Refusal
@@ -54,6 +55,7 @@ class Loop:
         keeper: what lasts over a restart.
         obey: does what a new configuration asks for outside the loop (log level, folders to watch).
         meter: what knows of statistics.
+        endpoints: the part of a pass that is about MPTCP.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Loop:
         keeper: Keeper | None = None,
         obey: Callable[[Setup], None] = lambda _setup: None,
         meter: Metering | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
         self._kernel = kernel
         self._memory = memory
@@ -81,7 +84,7 @@ class Loop:
         self._markless: tuple[str, ...] = ()
         self._session_troubles: tuple[Finding, ...] = ()
         self.read_policies()
-        self._obey, self._meter = obey, meter
+        self._obey, self._meter, self.endpoints = obey, meter, endpoints
         self._reload_trouble: tuple[Finding, ...] = ()
         self._poked, self._paced = asyncio.Event(), asyncio.Event()
         self._reasons: dict[str, None] = {}
@@ -181,12 +184,20 @@ class Loop:
         moved = any(word in reason for reason in reasons for word in ("link", "address"))
         steps, later = self._contest.judge(due, self._wanted, start, moved=moved)
         done, refused, held = self._write(steps, have)
-        self._refused = refused
         self._have = desired.kernel if not refused and len(steps) == len(due) else have
         self._wanted = confirmed(desired.kernel, (*(step for step, _ in refused), *held))
-        services = tuple(in_force(service, refused) for service in desired.view.services) if refused else None
-        findings = (*self._troubles(), *desired.view.findings)
-        view = View(services or desired.view.services, desired.view.sessions, findings)
+        services = desired.view.services
+        if refused:
+            services = tuple(in_force(service, refused) for service in services)
+        waiting = () if len(steps) == len(due) else set(due) - set(steps)
+        there = confirmed(self._wanted, waiting)
+        bring = self.endpoints.bring if self.endpoints is not None else nothing
+        more = bring(services, there, policy, world.links, self._contest, start)
+        done, refused = done + more.done, refused + more.refused
+        later = min((t for t in (later, more.later) if t is not None), default=None)
+        self._refused = refused
+        findings = (*self._troubles(), *desired.view.findings, *more.findings)
+        view = View(services, desired.view.sessions, findings)
         took = (monotonic() - start) * 1000
         result = Pass(self._number, reasons, self._view, view, done, tuple(r for _, r in refused), round(took, 3))
         self._view = view
@@ -235,8 +246,11 @@ class Loop:
 
     def release(self) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         """Take everything of ours away: the same road, towards nothing."""
-        have = self._kernel.look(self.policy.numbers.protocol).have
-        return self._kernel.apply(diff(KernelState(), have))
+        numbers = self.policy.numbers
+        have = self._kernel.look(numbers.protocol).have
+        gone, kept = self.endpoints.release(numbers, have) if self.endpoints is not None else ((), ())
+        done, refused = self._kernel.apply(diff(KernelState(), have))
+        return gone + done, kept + refused
 
     # Parts of a pass.
 

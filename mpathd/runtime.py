@@ -1,12 +1,15 @@
-"""What must last over a restart, but not over a boot: numbers of sessions, and what was counted."""
+"""What must last over a restart, but not over a boot: numbers of sessions, what was counted, what is ours of MPTCP."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from .model.mptcp import Kept, Limits
 from .model.statistics import Count, Counted
+from .model.words import Address
 
 Numbers = Mapping[str, tuple[int, int]]
 
@@ -74,3 +77,62 @@ class Runtime:
 
 def _counts(told: Mapping[str, tuple[int, int]]) -> dict[str, Count]:
     return {str(name): (int(packets), int(octets)) for name, (packets, octets) in told.items()}
+
+
+class Bonds:
+    """The file mptcp.json in the runtime folder: which endpoints are ours, and which limits were there before us.
+
+    Args:
+        folder: made when there is something to keep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "mptcp.json"
+        self._fresh = f"{self._path}.new"
+
+    def load(self) -> Kept | None:
+        """Give what was kept, None if nothing was, or if it cannot be read."""
+        try:
+            data = json.loads(self._path.read_text())
+            mine = frozenset((int(number), Address(str(address))) for number, address in data["mine"])
+            before, raised = data["before"], data["raised"]
+            learned = int(data["room"]), int(data["ceiling"])
+            return Kept(mine, None if before is None else _limits(before), _limits(raised), *learned)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def save(self, kept: Kept) -> None:
+        """Replace it, whole or not at all.
+
+        Args:
+            kept: what is kept.
+        """
+        limits = {
+            "before": None if kept.before is None else [kept.before.subflows, kept.before.accepted],
+            "raised": [kept.raised.subflows, kept.raised.accepted],
+            "room": kept.room,
+            "ceiling": kept.ceiling,
+        }
+        text = json.dumps({"mine": sorted(kept.mine), **limits}) + "\n"
+        try:
+            try:
+                self._write(text.encode())
+            except FileNotFoundError:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._write(text.encode())
+        except OSError:
+            return  # the next start then goes by what endpoints look like, and leaves the limits
+
+    def _write(self, data: bytes) -> None:
+        """A new address waits for this, so it is done with as few calls as can be."""
+        file = os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(file, data)
+        finally:
+            os.close(file)
+        os.replace(self._fresh, self._path)  # noqa: PTH105  Path's is slower
+
+
+def _limits(told: tuple[int, int]) -> Limits:
+    subflows, accepted = told
+    return Limits(int(subflows), int(accepted))

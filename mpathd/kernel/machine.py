@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -18,12 +18,14 @@ from ..model.statistics import Count
 from ..model.world import Link, World
 from . import device, sysctl
 from .bpf import Sockets
+from .mptcp import Backend, LinkFlags, PathManager
 from .nftables import Nftables
 from .nftables.netlink import events
 from .rtnetlink import Hand, Watch
 
 # Programs that are known to remove or rewrite rules and routes of others.
-MEDDLERS = {"systemd-networkd", "NetworkManager", "connmand", "dhcpcd", "netifd", "keepalived", "firewalld"}
+MEDDLERS = {"systemd-networkd", "NetworkManager", "connmand", "dhcpcd", "netifd", "keepalived", "firewalld",
+             "mptcpd"}  # fmt: skip
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
@@ -37,13 +39,23 @@ class Machine:
         self._sockets = Sockets()
         self.watch = Watch(self._rtnetlink.port)
         self.nft_events = events()
+        self.paths: PathManager | LinkFlags = PathManager(self._finished)
+        if self.paths.support.backend is Backend.OUT_OF_TREE:
+            self.paths.close()
+            self.paths = LinkFlags(self.paths.support)
+        # Called, in a thread, when writes are through that nobody waited for: look again then.
+        self.finished: Callable[[], None] = lambda: None
 
     def close(self) -> None:
         """Give the sockets back."""
+        self.paths.close()
         self.watch.close()
         self.nft_events.close()
         self._nftables.close()
         self._rtnetlink.close()
+
+    def _finished(self) -> None:
+        self.finished()
 
     def look(self, protocol: int) -> World:
         """Read everything that decisions need.

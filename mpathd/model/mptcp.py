@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag, StrEnum, auto
 from errno import errorcode
 
-from .words import Address, Family, family_of
+from .words import Address, Family, MptcpMode, family_of
 
 
 class Flag(IntFlag):
@@ -104,13 +104,36 @@ class Limits:
         return f"ip mptcp limits set {self.words()}"
 
 
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """What a kernel of multipath-tcp.org may do with a link, by two flags of the interface.
+
+    Args:
+        index: of the interface.
+        mode: on, backup or off.
+        dev: the interface's name, for printing.
+    """
+
+    index: int
+    mode: MptcpMode = MptcpMode.ON
+    dev: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> tuple[int, Address]:
+        """What mpathd remembers of one that it set."""
+        return (self.index, Address(""))
+
+    def __str__(self) -> str:
+        return f"ip link set dev {self.dev or f'if{self.index}'} multipath {self.mode}"
+
+
 class Act(StrEnum):
     """What a change does."""
 
     ADD = auto()
     CHANGE = auto()  # the flags BACKUP and FULLMESH: live subflows stay, and the far side hears of it
     DELETE = auto()  # closes its subflows on all connections
-    SET = auto()  # limits
+    SET = auto()  # limits, or what a link is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +146,11 @@ class Change:
     """
 
     act: Act
-    what: Endpoint | Limits
+    what: Endpoint | Limits | LinkUse
 
     def __str__(self) -> str:
         match self.what:
-            case Limits():
+            case Limits() | LinkUse():
                 return str(self.what)
             case Endpoint(id=number, address=address, flags=flags):
                 match self.act:
@@ -160,8 +183,11 @@ class Mptcp:
         room: endpoints that this kernel takes, all together; 0 while that is not known.
         ceiling: the greatest limit that it takes; 0 while that is not known.
         lacks: flags that this kernel does not keep.
+        links: of a kernel that has flags of links in place of endpoints.
         mine: id and address of the endpoints that mpathd made. Ids alone do not tell: who asks for none gets the one
             after the highest that was in use last, which may be any (seen on 6.18).
+        spent: ids of endpoints that mpathd has deleted, the latest one last: the far side is told to forget the id, and
+            closes a new subflow that has it when this arrives late (seen on 6.18).
     """
 
     missing: str = ""
@@ -171,7 +197,9 @@ class Mptcp:
     room: int = 0
     ceiling: int = 0
     lacks: Flag = NOTHING
+    links: tuple[LinkUse, ...] = ()
     mine: frozenset[tuple[int, Address]] = frozenset()
+    spent: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +231,24 @@ class Options:
         for wanted, flag in given:
             out |= flag if wanted else NOTHING
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What must last over the end of a process, but not over a boot.
+
+    Args:
+        mine: id and address of the endpoints that mpathd has made, or was about to make.
+        before: limits as they were before mpathd raised them; None as long as it has not.
+        raised: as it has set them last.
+        room, ceiling: what was learned of the kernel (see Mptcp); --dry-run tries nothing, and knows it from here.
+    """
+
+    mine: frozenset[tuple[int, Address]] = frozenset()
+    before: Limits | None = None
+    raised: Limits = Limits()
+    room: int = 0
+    ceiling: int = 0
 
 
 class Kind(IntEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .mptcp import Options
 from .numbers import Numbers
 from .session import Session
 from .words import Address, MptcpMode
@@ -57,6 +58,7 @@ class Policy:
         numbers: the numbers for the kernel.
         sessions: those that are here, with their numbers.
         early_rules: rules of one family that catch a session's unbound sockets; 0 leaves them to translation.
+        mptcp: what MPTCP does on all links.
     """
 
     defaults: ServiceSettings = ServiceSettings()
@@ -69,3 +71,4 @@ class Policy:
     numbers: Numbers = Numbers()
     sessions: tuple[Session, ...] = ()
     early_rules: int = 32
+    mptcp: Options = Options()

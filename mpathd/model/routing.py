@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .marking import Marking
+from .mptcp import Change
 from .numbers import MAIN, METRIC6
 from .packet import Connections, Load, Ruleset
 from .selector import NAMES, Ports
@@ -334,10 +335,10 @@ class Step:
     """
 
     verb: Verb
-    what: Route | Rule | Load | Connections | Marking
+    what: Route | Rule | Load | Connections | Marking | Change
 
     def __str__(self) -> str:
-        if isinstance(self.what, Load | Connections):
+        if isinstance(self.what, Load | Connections | Change):
             return str(self.what)
         if isinstance(self.what, Marking):
             return f"{self.what}, no more" if self.verb is Verb.DELETE else str(self.what)

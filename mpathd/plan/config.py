@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 from ..model.config import Config
 from ..model.errors import ConfigError
+from ..model.mptcp import Options
 from ..model.numbers import Numbers
 from ..model.policy import Policy, ServiceSettings
 from ..model.settings import SETTINGS
@@ -141,6 +142,10 @@ KEYS = (
     Key("sessions", "max_selectors", _between(1, 1000000), "flow selectors that a session of such a user may have"),
     Key("sessions", "stats_interval", _between(0, 86400), "seconds between signals of statistics, 0 for none"),
     Key("sessions", "early_rules", _between(0, 300), "rules that catch a session's unbound sockets, in each family"),
+    Key("mptcp", "fullmesh", _boolean, "subflows to every address of the far side, not only to its first one"),
+    Key("mptcp", "signal", _boolean, "announce the links' addresses to the far side"),
+    Key("mptcp", "laminar", _boolean, "answer each announced address of the far side by one link alone"),
+    Key("mptcp", "limits", _boolean, "raise the kernel's limits to what the links need"),
     Key("log", "level", _among("debug", "info", "warning", "error"), "least level that is written"),
     Key("log", "format", _among("auto", "text", "json"), "auto: people on a terminal, JSON elsewhere"),
     Key("stop", "keep", _boolean, "leave routes and rules in place at stop"),
@@ -213,7 +218,15 @@ def parse(text: str, path: str) -> Config:
                 values[section, name] = key.check(value)
             except Unfit as unfit:
                 raise wrong(path, place, f"{name} = {value!r} does not fit", str(unfit)) from None
+    if clash := _options(values).clash:
+        place = find(text, ("mptcp", "fullmesh"))
+        raise wrong(path, place, clash, "set signal or fullmesh in [mptcp] to false, or leave it out")
     return _build(values, path)
+
+
+def _options(values: Mapping[tuple[str, str], object]) -> Options:
+    given = {name: bool(value) for (section, name), value in values.items() if section == "mptcp"}
+    return Options(**given)
 
 
 def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
@@ -229,6 +242,7 @@ def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
     policy = Policy(
         defaults=ServiceSettings(**chosen),  # type: ignore[arg-type]
         numbers=Numbers(**numbers),  # type: ignore[arg-type]
+        mptcp=_options(values),
         **section("uplinks"),  # type: ignore[arg-type]
         **sources,  # type: ignore[arg-type]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model.connections import Connection, ConnectionView, Speed, Subflow, SubflowView, TcpState
@@ -123,12 +123,23 @@ def mendable(views: Sequence[ConnectionView], endpoints: Iterable[Endpoint]) -> 
     """
     used = {part.subflow.source for view in views for part in view.subflows if part.subflow.state not in DYING}
     used |= {view.connection.source for view in views if view.connection.fallback}
-    return tuple(e for e in endpoints if e.flags & Flag.SUBFLOW and e.address not in used and any(_misses(views, e)))
+    return tuple(e for e in endpoints if e.address not in used and missed(views, e))
 
 
-def _misses(views: Sequence[ConnectionView], endpoint: Endpoint) -> Iterator[bool]:
-    for view in views:
-        one = view.connection
-        alive = one.state is TcpState.ESTABLISHED and not one.fallback
-        room = one.subflows < one.subflows_max
-        yield alive and room and family_of(one.destination) is endpoint.family
+def missed(views: Iterable[ConnectionView], endpoint: Endpoint) -> bool:
+    """Tell whether a connection could have a subflow by an endpoint, and has none.
+
+    Args:
+        views: the connections.
+        endpoint: the endpoint.
+    """
+    return bool(endpoint.flags & Flag.SUBFLOW) and any(_misses(view, endpoint) for view in views)
+
+
+def _misses(view: ConnectionView, endpoint: Endpoint) -> bool:
+    one = view.connection
+    alive = one.state is TcpState.ESTABLISHED and not one.fallback
+    room = one.subflows < one.subflows_max
+    parts = (part.subflow for part in view.subflows)
+    has = any(part.source == endpoint.address and part.state not in DYING for part in parts)
+    return alive and room and not has and family_of(one.destination) is endpoint.family

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..model.mptcp import Change
 from ..model.packet import Connections, Load
 from ..model.routing import KernelState, Route, Step, Verb
 from ..model.view import Finding
 from ..model.words import Severity
+from .mptcp import Wanted
+from .ownership import holds
 
 WINDOW = 60.0  # seconds that an undoing is remembered
 PATIENCE = 5  # undoings within the window that are healed at once
@@ -16,13 +19,15 @@ FIRST, LONGEST = 1.0, 30.0  # seconds between two tries of a contested object, d
 SHOWN = 3  # objects that the finding names
 
 
-def undone(step: Step, wanted: KernelState) -> bool:
+def undone(step: Step, wanted: KernelState | Wanted) -> bool:
     """Tell whether a step repeats what was right after the last pass.
 
     Args:
         step: what is due now.
         wanted: what the last pass had made true.
     """
+    if isinstance(wanted, Wanted):
+        return isinstance(step.what, Change) and holds(wanted, step.what)
     if isinstance(step.what, Load):
         return wanted.packets == step.what.want
     if isinstance(step.what, Connections):
@@ -40,7 +45,7 @@ class Contest:
     _gap: dict[Step, float] = field(default_factory=dict)
 
     def judge(
-        self, steps: Iterable[Step], wanted: KernelState, now: float, *, moved: bool = False
+        self, steps: Iterable[Step], wanted: KernelState | Wanted, now: float, *, moved: bool = False
     ) -> tuple[tuple[Step, ...], float | None]:
         """Give the steps that may go now, and in how many seconds the first of the others may.
 
@@ -98,7 +103,7 @@ class Contest:
         objects = sorted(str(step) for step in self._next)
         names = "; ".join(objects[:SHOWN]) + (f"; and {len(objects) - SHOWN} more" if len(objects) > SHOWN else "")
         who = ", ".join(suspects) or "a program that mpathd does not know"
-        cure = "stop it from managing rules and routes that are not its own"
+        cure = "stop it from managing rules, routes and endpoints that are not its own"
         if "systemd-networkd" in who:
             cure = "install mpathd's drop-in for networkd.conf (ManageForeignRoutingPolicyRules=no)"
         text = f"another program undoes what mpathd writes ({names}); suspect: {who}; repairs are slowed down"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from ..model.marking import Marking
+from ..model.mptcp import Change
 from ..model.numbers import Numbers
 from ..model.packet import Connections, Load, Ruleset, Table
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
@@ -30,6 +31,7 @@ class Phase(IntEnum):
     RULE_DELETE = 4
     ROUTE_DELETE = 5
     CONNECTIONS = 6
+    ENDPOINTS = 7  # behind all routing: what comes too early is tried once by each connection, and never again
 
 
 def phase(step: Step) -> Phase:
@@ -50,11 +52,13 @@ def phase(step: Step) -> Phase:
             return Phase.SOCKETS
         case Connections():
             return Phase.CONNECTIONS
+        case Change():
+            return Phase.ENDPOINTS
 
 
 def _order(step: Step) -> tuple[object, ...]:
     what, due = step.what, phase(step)
-    if isinstance(what, Load | Connections | Marking):
+    if isinstance(what, Load | Connections | Marking | Change):
         return (due, str(what))
     if isinstance(what, Route):
         # The kernel takes a gateway only when a route on the link leads to it; and gives no way back, so the

@@ -13,7 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..model.mptcp import CHANGEABLE, KNOWN, Act, Change, Endpoint, Flag, Limits, Manager, Mptcp, Options
+from ..model.mptcp import (
+    CHANGEABLE,
+    KNOWN,
+    Act,
+    Change,
+    Endpoint,
+    Flag,
+    Limits,
+    LinkUse,
+    Manager,
+    Mptcp,
+    Options,
+)
 from ..model.numbers import Numbers
 from ..model.routing import KernelState
 from ..model.view import Finding, Service
@@ -32,11 +44,13 @@ class Wanted:
         endpoints: ours, the most wanted first.
         limits: in force.
         findings: what a person should see.
+        links: what they are for, where the kernel has flags of links.
     """
 
     endpoints: tuple[Endpoint, ...] = ()
     limits: Limits = Limits()
     findings: tuple[Finding, ...] = ()
+    links: tuple[LinkUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +92,12 @@ def _ways(routing: KernelState) -> _Ways:
     return _Ways(frozenset((r.source, r.table) for r in leads), frozenset(out))
 
 
-def adoptable(found: Mptcp, numbers: Numbers) -> frozenset[tuple[int, Address]]:
-    """Give id and address of the endpoints that look like ours, for a start without memory of the run before.
+def split(found: Mptcp) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """Give our endpoints, and those of others.
 
     Args:
         found: what is there.
-        numbers: which ids ours have.
     """
-    first, last = numbers.endpoint_ids
-    return frozenset(
-        e.name
-        for e in found.endpoints
-        if first <= e.id <= last and e.index and not e.port and e.flags & Flag.SUBFLOW and not e.flags & Flag.IMPLICIT
-    )
-
-
-def _sorted(found: Mptcp) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-    """Our endpoints, and those of others."""
     ours = tuple(e for e in found.endpoints if e.name in found.mine)
     return ours, tuple(e for e in found.endpoints if e.name not in found.mine)
 
@@ -115,9 +118,11 @@ def desire(
         numbers: which ids are ours.
         options: [mptcp] of the configuration.
     """
-    if found.missing:
+    if found.links:
+        return Wanted(links=_uses(services, found))
+    ours, others = split(found)
+    if found.missing and not ours:
         return Wanted(limits=found.limits)
-    _, others = _sorted(found)
     theirs = {e.key: e for e in others if not e.flags & Flag.IMPLICIT}
     ready = _ranked(_candidates(services, _ways(routing)))
     free = [one for one in ready if (one.address, 0) not in theirs]
@@ -125,9 +130,18 @@ def desire(
     room = _room(found, sum(e.key not in replaced for e in others), numbers)
     taken, left = free[:room], free[room:]
     endpoints = _numbered(taken, found, numbers, options)
+    if found.missing:  # switched off: what lives still goes on by its links, and may lose them, but gets no others
+        return Wanted(tuple(e for e in endpoints if e.name in found.mine), found.limits)
     findings = (*_contradictions(services, theirs), *_crowded(left, found), *_unheard(endpoints, found))
     limits = _limits((*endpoints, *theirs.values()), found, options) if endpoints else found.limits
     return Wanted(endpoints, limits, findings)
+
+
+def _uses(services: Sequence[Service], found: Mptcp) -> tuple[LinkUse, ...]:
+    """What links are for: those that mpathd has set and need not set any more are as the kernel has them at first."""
+    modes = {service.index: service.mptcp for service in services if service.routed}
+    started = (replace(use, mode=MptcpMode.ON) if use.name in found.mine else use for use in found.links)
+    return tuple(replace(use, mode=modes.get(use.index, use.mode)) for use in started)
 
 
 def _candidates(services: Sequence[Service], ways: _Ways) -> Iterator[_Candidate]:
@@ -164,13 +178,10 @@ def _numbered(taken: Sequence[_Candidate], found: Mptcp, numbers: Numbers, optio
     From the highest down: whoever asks the kernel for no id gets one above the last that came, so that ours are seldom
     among theirs.
     """
-    ours, _ = _sorted(found)
+    ours, _ = split(found)
     there = {e.key: e.id for e in ours}
-    first, last = numbers.endpoint_ids
     stay = {there[one.address, 0] for one in taken if (one.address, 0) in there}
-    used = {e.id for e in found.endpoints}
-    every = range(last, first - 1, -1)
-    fresh = [n for n in every if n not in used] + [n for n in every if n in set(there.values()) - stay]
+    fresh = [*spare(found, numbers), *sorted(set(there.values()) - stay, reverse=True)]
     plain = options.flags & ~found.lacks
     out = []
     for one in taken:
@@ -180,6 +191,19 @@ def _numbered(taken: Sequence[_Candidate], found: Mptcp, numbers: Numbers, optio
         flags = plain | Flag.BACKUP if one.backup else plain
         out.append(Endpoint(number, one.address, one.service.index, 0, flags, one.service.interface))
     return tuple(out)
+
+
+def spare(found: Mptcp, numbers: Numbers) -> tuple[int, ...]:
+    """Give the ids that a new endpoint may have, the best first: those that were never used, then the longest unused.
+
+    Args:
+        found: what is there.
+        numbers: which ids are ours.
+    """
+    first, last = numbers.endpoint_ids
+    used = {e.id for e in found.endpoints}
+    every = [n for n in range(last, first - 1, -1) if n not in used]
+    return (*(n for n in every if n not in found.spent), *(n for n in found.spent if n in every))
 
 
 def _limits(endpoints: Sequence[Endpoint], found: Mptcp, options: Options) -> Limits:
@@ -198,25 +222,12 @@ def _limits(endpoints: Sequence[Endpoint], found: Mptcp, options: Options) -> Li
     return Limits(max(found.limits.subflows, min(subflows, top)), max(found.limits.accepted, min(accepted, top)))
 
 
-def restored(before: Limits, raised: Limits, found: Limits) -> Limits:
-    """Give the limits to leave behind: those of before, unless others have changed what we set.
-
-    Args:
-        before: what was there when mpathd first raised them.
-        raised: what mpathd has set.
-        found: what is there.
-    """
-    return Limits(
-        before.subflows if found.subflows == raised.subflows else found.subflows,
-        before.accepted if found.accepted == raised.accepted else found.accepted,
-    )
-
-
 # What a person should see.
 
 
 def _contradictions(services: Sequence[Service], theirs: Mapping[tuple[Address, int], Endpoint]) -> Iterator[Finding]:
     roles = {MptcpMode.ON: Flag.SUBFLOW, MptcpMode.BACKUP: ROLE, MptcpMode.OFF: Flag(0)}
+    serving: list[str] = []
     for service in services:
         if not service.routed:
             continue
@@ -234,6 +245,16 @@ def _contradictions(services: Sequence[Service], theirs: Mapping[tuple[Address, 
                     f"MultipathTcpLink of {service.interface} is {service.mptcp}",
                     f"ip mptcp endpoint delete id {other.id}, or let that program leave {service.interface} alone",
                 )
+            elif role:
+                serving.append(other.words())
+    if serving:
+        yield Finding(
+            "endpoint-shared",
+            Severity.LOW,
+            f"another program sets MPTCP endpoints where mpathd would: {'; '.join(serving)}; they serve, and mpathd "
+            "neither changes nor removes them, also when the link is lost",
+            "NetworkManager: nmcli connection modify NAME connection.mptcp-flags disabled; mptcpd: stop it",
+        )
 
 
 def _crowded(left: Sequence[_Candidate], found: Mptcp) -> Iterator[Finding]:
@@ -273,7 +294,7 @@ def changes(want: Wanted, found: Mptcp) -> tuple[Change, ...]:
         found: what is there.
     """
     # Bits that this version does not know are a newer kernel's own.
-    own, others = _sorted(found)
+    own, others = split(found)
     ours = {e.id: replace(e, flags=e.flags & KNOWN) for e in own}
     targets = {e.id: e for e in want.endpoints}
     flags = [e for e in want.endpoints if e.id in ours and e != ours[e.id] and _same_but_flags(e, ours[e.id])]
@@ -285,7 +306,8 @@ def changes(want: Wanted, found: Mptcp) -> tuple[Change, ...]:
     gone += [e for e in others if e.flags & Flag.IMPLICIT and e.key in keys]
     tight = bool(found.room) and len(found.endpoints) + len(new) > found.room
     first = [e for e in gone if tight or e.key in keys or e.id in ids]
-    out = [Change(Act.SET, want.limits)] if want.limits != found.limits else []
+    out = [Change(Act.SET, use) for use in want.links if use not in found.links]
+    out += [Change(Act.SET, want.limits)] if want.limits != found.limits else []
     out += [Change(Act.CHANGE, e) for e in sorted(flags, key=lambda e: bool(e.flags & Flag.BACKUP))]
     out += [Change(Act.DELETE, e) for e in first]
     out += [Change(Act.ADD, e) for e in new]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..model.errors import Refusal
 from ..model.marking import Marking
+from ..model.mptcp import Act, Change
 from ..model.packet import TABLE, Connections, Load
 from ..model.routing import KernelState, Route, Rule, Step
 from ..model.view import Service
@@ -49,6 +50,8 @@ def cure(step: Step) -> str:
             return "see: conntrack -L"
         case Marking(group=group):
             return f"make the control group, or see what else is attached: bpftool cgroup show CGROUP2{group}"
+        case Change(act=act):
+            return "see: ip mptcp limits show" if act is Act.SET else "see: ip mptcp endpoint show"
 
 
 def in_force(service: Service, refused: Refused) -> Service:

@@ -1,4 +1,4 @@
-"""What the bonding scenarios share: their command line, a lab with rates, its endpoints."""
+"""What the bonding scenarios share: their command line, a lab with rates."""
 
 from __future__ import annotations
 
@@ -78,18 +78,20 @@ def wanted(name: str, text: str, argv: Sequence[str], *, links: int, least: int,
 
 
 @contextmanager
-def bonded(want: Wanted) -> Iterator[Story]:
-    """Raise the lab with mpathd, and let mpathd do the routing.
+def bonded(want: Wanted, mode: str = "on") -> Iterator[Story]:
+    """Raise the lab with mpathd, and let mpathd do the routing, and the endpoints.
 
     Args:
         want: the command line.
+        mode: what MPTCP may do with all links at first.
     """
     with told(f"bond-{want.links}-{want.rate}", CLIENT, quiet=want.quiet) as story:
         story.lab.ip(SERVER, "mptcp limits set subflows 8")  # the far side counts too; nobody else sets it there
-        story.say("mpathd gives every uplink its table and rules")
-        story.show("mpathctl config --mpath_routing yes")
+        story.say("mpathd gives every uplink its table, its rules and its MPTCP endpoints")
+        story.show(f"mpathctl config --mpath_routing yes --mpath_tcp_link {mode}")
         story.show("mpathctl services")
         story.show("ip -4 rule")
+        story.show("ip mptcp endpoint show")
         yield story
 
 
@@ -103,19 +105,14 @@ def uplinks(story: Story) -> tuple[str, ...]:
 
 
 def use(story: Story, dev: str, mode: str) -> None:
-    """Let MPTCP use a link, or use it as a backup, by hand: goes when mpathd keeps the endpoints.
+    """Let MPTCP use a link, use it as a backup, or not use it.
 
     Args:
         story: the lab.
         dev: the link.
-        mode: "on" or "backup".
+        mode: "on", "backup" or "off".
     """
-    number = uplinks(story).index(dev) + 1
-    address = next(end.addresses[0] for end in story.lab.topology.ends(CLIENT) if end.dev == dev).partition("/")[0]
-    if number == 1:
-        story.show("ip mptcp limits set subflows 8")
-    flags = "subflow backup" if mode == "backup" else "subflow"
-    story.show(f"ip mptcp endpoint add {address} dev {dev} id {number} {flags}")
+    story.show(f"mpathctl config {dev} --mpath_tcp_link {mode}")
 
 
 def elsewhere(story: Story, host: str, command: str) -> None:

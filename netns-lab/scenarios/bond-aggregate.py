@@ -17,7 +17,7 @@ def run(args: list[str]) -> int:
         args: see --help.
     """
     want = wanted("bond-aggregate", str(__doc__), args, links=4, least=2, seconds=3.0)
-    with bonded(want) as story:
+    with bonded(want, "off") as story:
         plain = _plain(story, want)
         _aggregate(story, want, plain)
         return story.end()

@@ -8,7 +8,19 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHES = ("events", "start1000", "start", "idle", "codec", "session", "switch", "selectors", "load", "connections")
+BENCHES = (
+    "events",
+    "mptcp",
+    "start1000",
+    "start",
+    "idle",
+    "codec",
+    "session",
+    "switch",
+    "selectors",
+    "load",
+    "connections",
+)
 
 
 def main(names: list[str]) -> int:

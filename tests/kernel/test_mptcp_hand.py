@@ -20,7 +20,7 @@ from labkit import netns
 from mpathd.kernel.mptcp import Backend, PathManager, Support, codec, hand, probe
 from mpathd.kernel.mptcp import support as probing
 from mpathd.model.errors import Refusal
-from mpathd.model.mptcp import Act, Change, Endpoint, Flag, Limits, Manager, Mptcp
+from mpathd.model.mptcp import Act, Change, Endpoint, Flag, Kept, Limits, Manager, Mptcp
 from mpathd.model.words import Address
 
 pytestmark = pytest.mark.kernel
@@ -237,7 +237,7 @@ def test_an_accepted_connection_is_told_by_a_flag_or_an_attribute() -> None:
 def test_what_was_written_is_ours_and_what_was_adopted(place: Place) -> None:
     place.ip("mptcp", "endpoint", "add", "10.0.1.2", "id", "200", "dev", "lo", "subflow")
     assert place.look().mine == frozenset()
-    place.hand.adopt([ODD[0].name, ODD[4].name])
+    place.hand.adopt(Kept(frozenset({ODD[0].name, ODD[4].name})))
     place.add(ODD[1])
 
     assert place.look().mine == {ODD[0].name, ODD[1].name}  # what is gone is nobody's

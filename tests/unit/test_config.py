@@ -91,3 +91,9 @@ def test_marks_lie_under_their_mask() -> None:
 def test_every_key_has_its_words() -> None:
     assert all(key.help for key in KEYS)
     assert len({(key.section, key.name) for key in KEYS}) == len(KEYS)
+
+
+def test_what_the_kernel_takes_not_together_is_refused_where_it_stands() -> None:
+    with pytest.raises(ConfigError, match="x:3:1: signal and fullmesh exclude each other") as refused:
+        parse("[mptcp]\nsignal = true\nfullmesh = true\n", "x")
+    assert refused.value.hint == "set signal or fullmesh in [mptcp] to false, or leave it out"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpathd.model.mptcp import Act, Change, Endpoint, Event, Flag, Kind, Limits, Manager, Mptcp, Options
+from mpathd.model.mptcp import Act, Change, Endpoint, Event, Flag, Kept, Kind, Limits, LinkUse, Manager, Mptcp, Options
 from mpathd.model.numbers import Numbers
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Hop, KernelState, Route, Rule
@@ -18,10 +18,12 @@ from mpathd.model.view import Service
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Technology, family_of, host
 from mpathd.model.world import LinkAddress
 from mpathd.plan.desire import service_rules
-from mpathd.plan.mptcp import Wanted, adoptable, changes, desire, restored
+from mpathd.plan.mptcp import Wanted, changes, desire, spare
+from mpathd.plan.ownership import adoptable, farewell, holds, kept, restored
 
 NUMBERS = Numbers()
 DEFAULTS = Mptcp(limits=Limits(2, 0))  # as the kernel starts
+SHARED, FOREIGN = ["endpoint-shared"], ["endpoint-foreign"]
 ON, BACKUP, OFF = MptcpMode.ON, MptcpMode.BACKUP, MptcpMode.OFF
 
 
@@ -247,24 +249,24 @@ def test_endpoints_of_others_take_room() -> None:
 @pytest.mark.parametrize(
     ("mode", "flags", "index", "said"),
     [
-        (ON, Flag.SUBFLOW, 1, False),
-        (ON, Flag.SUBFLOW | Flag.FULLMESH, 0, False),  # no device: the rule leads it
-        (ON, Flag.SUBFLOW | Flag.BACKUP, 1, True),
-        (ON, Flag.SIGNAL, 1, True),
-        (ON, Flag.SUBFLOW, 7, True),
-        (BACKUP, Flag.SUBFLOW | Flag.BACKUP, 1, False),
-        (BACKUP, Flag.SUBFLOW, 1, True),
-        (OFF, Flag.SUBFLOW, 1, True),
-        (OFF, Flag.SIGNAL, 1, False),
+        (ON, Flag.SUBFLOW, 1, SHARED),
+        (ON, Flag.SUBFLOW | Flag.FULLMESH, 0, SHARED),  # no device: the rule leads it
+        (ON, Flag.SUBFLOW | Flag.BACKUP, 1, FOREIGN),
+        (ON, Flag.SIGNAL, 1, FOREIGN),
+        (ON, Flag.SUBFLOW, 7, FOREIGN),
+        (BACKUP, Flag.SUBFLOW | Flag.BACKUP, 1, SHARED),
+        (BACKUP, Flag.SUBFLOW, 1, FOREIGN),
+        (OFF, Flag.SUBFLOW, 1, FOREIGN),
+        (OFF, Flag.SIGNAL, 1, []),
     ],
 )
-def test_an_endpoint_of_others_serves_or_is_reported(mode: MptcpMode, flags: Flag, index: int, said: bool) -> None:
+def test_an_endpoint_of_others_serves_or_contradicts(mode: MptcpMode, flags: Flag, index: int, said: list[str]) -> None:
     other = Endpoint(3, Address("10.0.1.2"), index, flags=flags)
     found = replace(DEFAULTS, endpoints=(other,))
     want = wanted(service(1, mode), found=found)
 
     assert want.endpoints == ()
-    assert codes(want) == (["endpoint-foreign"] if said else [])
+    assert codes(want) == said
     assert changes(want, found) == ()
 
 
@@ -446,8 +448,9 @@ def test_what_looks_like_ours_after_a_start_without_memory() -> None:
         replace(ours(5), flags=Flag.SIGNAL),
         replace(ours(6), flags=Flag.SUBFLOW | Flag.IMPLICIT),
     )
+    ruled = routing(service(number) for number in range(1, 7))
 
-    assert adoptable(having(others=[looks, *others]), NUMBERS) == {looks.name}
+    assert adoptable(having(others=[looks, *others, ours(7)]), NUMBERS, ruled) == {looks.name}
 
 
 NEAR, FAR, FAR6 = Address("10.0.1.2"), Address("192.0.2.9"), Address("2001:db8::9")
@@ -530,3 +533,85 @@ def test_while_flags_change_somebody_carries(
              if c.act is Act.CHANGE and isinstance(c.what, Endpoint)]  # fmt: skip
 
     assert all(a <= b for a, b in pairwise(turns))
+
+
+# Kernels of multipath-tcp.org.
+
+
+LINKS = tuple(LinkUse(number, ON, f"up{number}") for number in (1, 2, 3))
+
+
+def test_links_are_for_what_their_services_say() -> None:
+    """Unrouted ones stay as they are, unless mpathd has set them."""
+    found = Mptcp(links=(LINKS[0], LinkUse(2, OFF, "up2"), LinkUse(3, OFF, "up3")), mine=frozenset({LINKS[2].name}))
+    want = desire([service(1, BACKUP), service(2, routed=False), service(3, routed=False)], found, routing([]), NUMBERS)
+
+    assert [str(change) for change in changes(want, found)] == [
+        "ip link set dev up1 multipath backup",
+        "ip link set dev up3 multipath on",
+    ]
+    assert changes(want, replace(found, links=want.links)) == ()
+
+
+def test_links_are_set_back_at_the_end_where_mpathd_had_set_them() -> None:
+    found = Mptcp(links=(LinkUse(1, BACKUP, "up1"), LinkUse(2, OFF, "up2")))
+    due = [Change(Act.SET, LinkUse(1, BACKUP, "up1"))]
+    memory = kept(Kept(), found, due, whole=True)
+
+    assert memory == Kept(frozenset({LINKS[0].name}))
+    assert [str(c) for c in farewell(memory, replace(found, mine=memory.mine))] == ["ip link set dev up1 multipath on"]
+
+
+# Memory.
+
+
+def test_what_is_ours_is_written_down_before_it_is_made() -> None:
+    found = having(ours(1))
+    due = [Change(Act.SET, Limits(3, 0)), Change(Act.ADD, ours(2)), Change(Act.DELETE, ours(1))]
+
+    assert kept(Kept(), found, due, whole=True) == Kept(
+        frozenset({ours(1).name, ours(2).name}), before=Limits(2, 0), raised=Limits(3, 0)
+    )
+
+
+def test_limits_of_before_are_those_that_others_have_set_last() -> None:
+    memory = Kept(before=Limits(2, 0), raised=Limits(4, 0))
+    raised = [Change(Act.SET, Limits(6, 0))]
+
+    assert kept(memory, Mptcp(limits=Limits(4, 0)), raised, whole=True).before == Limits(2, 0)
+    assert kept(memory, Mptcp(limits=Limits(5, 0)), raised, whole=True).before == Limits(5, 0)
+
+
+def test_while_removals_are_under_way_nothing_is_forgotten() -> None:
+    memory = Kept(frozenset({ours(1).name}))
+
+    assert kept(memory, having(), [], whole=False) == memory
+    assert kept(memory, having(), [], whole=True) == Kept()
+
+
+def test_an_id_that_was_in_use_is_the_last_to_be_given_again() -> None:
+    found = replace(DEFAULTS, spent=(254, 252))
+    want = wanted(service(1), service(2), found=found)
+
+    assert [endpoint.id for endpoint in want.endpoints] == [253, 251]
+    few = replace(NUMBERS, endpoint_ids=(252, 254))
+    assert spare(found, few) == (253, 254, 252)
+
+
+def test_switched_off_nothing_comes_and_what_is_there_stays_until_its_link_goes() -> None:
+    off = having(ours(1, id=254), ours(2, id=253))
+    off = replace(off, missing="MPTCP is switched off")
+
+    want = wanted(service(1), service(3), found=off)
+    assert [str(change) for change in changes(want, off)] == ["ip mptcp endpoint delete id 253"]
+
+
+def test_what_others_undo_is_told_from_what_is_new() -> None:
+    want = Wanted((ours(1),), Limits(3, 0))
+
+    assert holds(want, Change(Act.ADD, ours(1)))
+    assert holds(want, Change(Act.SET, Limits(3, 0)))
+    assert holds(want, Change(Act.DELETE, ours(2)))
+    assert not holds(want, Change(Act.ADD, ours(2)))
+    assert not holds(want, Change(Act.DELETE, ours(1)))
+    assert not holds(want, Change(Act.SET, LINKS[0]))

@@ -4,7 +4,8 @@ from .counters import counters
 from .diag import Diag
 from .events import Events
 from .hand import PathManager
+from .links import LinkFlags
 from .owners import owners
 from .support import Backend, Support, probe
 
-__all__ = ["Backend", "Diag", "Events", "PathManager", "Support", "counters", "owners", "probe"]
+__all__ = ["Backend", "Diag", "Events", "LinkFlags", "PathManager", "Support", "counters", "owners", "probe"]

@@ -78,6 +78,7 @@ def request(change: Change) -> bytes:
     if isinstance(change.what, Limits):
         accepted, subflows = U32.pack(change.what.accepted), U32.pack(change.what.subflows)
         return head + attribute(PM_ACCEPTED, accepted) + attribute(PM_SUBFLOWS, subflows)
+    assert isinstance(change.what, Endpoint), "flags of links go over rtnetlink"
     return head + endpoint_attribute(change.what)
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...model.errors import Refusal
-from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Limits, Mptcp
-from ...model.words import Address
+from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Kept, Limits, LinkUse, Mptcp
 from . import codec
 from .later import Answer, Later
 from .socket import GenericFamily, Interrupted, Netlink
@@ -23,6 +22,7 @@ from .wire import GET_ADDR, GET_LIMITS, PM_NAME
 TRIES = 10  # of a dump that another writer interrupted
 # Answers that mean "it is as you want": an id that is gone. The next look tells if not.
 DONE = {Act.DELETE: {errno.EINVAL, errno.ENOENT}}
+UNSEEN = "endpoints are shown to CAP_NET_ADMIN alone"
 MAXIMUM = re.compile(r"maximum \((\d+)\)")
 
 Report = tuple[tuple[Change, ...], tuple[tuple[Change, Refusal], ...]]
@@ -54,13 +54,14 @@ class PathManager:
             if netlink is not None:
                 netlink.close()
 
-    def adopt(self, mine: Iterable[tuple[int, Address]]) -> None:
-        """Take it that endpoints are ours: those that were made before this process began.
+    def adopt(self, kept: Kept) -> None:
+        """Take over what was known before this process began: which endpoints are ours, and what the kernel takes.
 
         Args:
-            mine: their ids and addresses.
+            kept: that.
         """
-        self._known = replace(self._known, mine=self._known.mine | frozenset(mine))
+        mine = self._known.mine | kept.mine
+        self._known = replace(self._known, mine=mine, room=kept.room, ceiling=kept.ceiling)
 
     def settle(self) -> None:
         """Wait for what is under way: at the end, and in tests."""
@@ -78,7 +79,10 @@ class PathManager:
         if not self._family.id:
             self._known = replace(self._known, missing=missing)
             return self._known
-        found = tuple(sorted(self._endpoints(dict(names or {})), key=lambda e: e.id))
+        try:
+            found = tuple(sorted(self._endpoints(dict(names or {})), key=lambda e: e.id))
+        except PermissionError:  # --dry-run needs no rights
+            return replace(self._known, missing=UNSEEN)
         answer = self._netlink.ask(self._family.id, codec.question(GET_LIMITS))
         self._known = replace(
             self._known,
@@ -113,13 +117,37 @@ class PathManager:
             self._known = after(self._known, change)
             if change.act is Act.ADD and isinstance(change.what, Endpoint):
                 self._asked[change.what.id] = change.what.flags
-        self._later.put(later)
+        for change in later:
+            self._later.put((change,))
         return (*done, *later), tuple(refused)
 
     def late(self) -> tuple[tuple[Change, Refusal], ...]:
         """Take what was refused of the writes that `apply` did not wait for."""
         out = ((change, self._learn(change, answer, late=True)) for change, answer in self._later.answers())
         return tuple((change, refusal) for change, refusal in out if refusal is not None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether writes are under way that `apply` did not wait for."""
+        return self._later.busy
+
+    @property
+    def words(self) -> str:
+        """Say by what links are given to MPTCP, and why not."""
+        missing = self._missing()
+        return f"{self.support.backend}{f': {missing}' if missing else ''}"
+
+    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+        """Have an endpoint deleted and added again, so that the kernel tries it anew for live connections.
+
+        Args:
+            old: as it is.
+            new: the same with another id.
+            allowed: asked, in a thread, when its turn has come.
+        """
+        known = self._known
+        self._known = replace(known, mine=known.mine | {new.name}, spent=(*known.spent, old.id))
+        self._later.put((Change(Act.DELETE, old), Change(Act.ADD, new)), allowed)
 
     # Parts.
 
@@ -188,9 +216,13 @@ def after(found: Mptcp, change: Change) -> Mptcp:
     match change.what:
         case Limits():
             return replace(found, limits=change.what)
+        case LinkUse(index=index):
+            rest = tuple(use for use in found.links if use.index != index)
+            return replace(found, links=(*rest, change.what), mine=found.mine | {change.what.name})
         case Endpoint(id=number):
-            rest, name = tuple(e for e in found.endpoints if e.id != number), change.what.name
+            others, name = tuple(e for e in found.endpoints if e.id != number), change.what.name
             if change.act is Act.DELETE:
-                return replace(found, endpoints=rest, mine=found.mine - {name})
+                spent = (*(n for n in found.spent if n != number), number)
+                return replace(found, endpoints=others, mine=found.mine - {name}, spent=spent)
             mine = found.mine | {name} if change.act is Act.ADD else found.mine
-            return replace(found, endpoints=tuple(sorted((*rest, change.what), key=lambda e: e.id)), mine=mine)
+            return replace(found, endpoints=tuple(sorted((*others, change.what), key=lambda e: e.id)), mine=mine)

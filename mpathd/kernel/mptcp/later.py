@@ -25,7 +25,7 @@ class Later:
     def __init__(self, write: Callable[[Change], Answer], finished: Callable[[], None]) -> None:
         self._write, self._finished = write, finished
         self._lock = threading.Lock()
-        self._waiting: list[Change] = []
+        self._waiting: list[tuple[tuple[Change, ...], Callable[[], bool]]] = []
         self._answers: list[tuple[Change, Answer]] = []
         self._thread: threading.Thread | None = None
 
@@ -35,15 +35,16 @@ class Later:
         with self._lock:
             return self._thread is not None
 
-    def put(self, changes: Iterable[Change]) -> None:
+    def put(self, changes: Iterable[Change], allowed: Callable[[], bool] = lambda: True) -> None:
         """Have writes done.
 
         Args:
             changes: in their order.
+            allowed: asked in the thread, right before the first of them.
         """
         with self._lock:
-            self._waiting.extend(changes)
-            if self._waiting and self._thread is None:
+            self._waiting.append((tuple(changes), allowed))
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="mptcp writes", daemon=True)
                 self._thread.start()
 
@@ -66,8 +67,9 @@ class Later:
                 if not self._waiting:
                     self._thread = None
                     break
-                change = self._waiting.pop(0)
-            answer = self._write(change)
-            with self._lock:
-                self._answers.append((change, answer))
+                changes, allowed = self._waiting.pop(0)
+            for change in changes if allowed() else ():
+                answer = self._write(change)
+                with self._lock:
+                    self._answers.append((change, answer))
         self._finished()
