@@ -152,13 +152,15 @@ class Hand:
         return value  # type: ignore[return-value]
 
     def _links(self) -> dict[int, Link]:
-        body = bytes(16) + attribute(29, U32.pack(SKIP_STATS))
-        links = [self._decoded(raw, decode.link) for raw in self._netlink.dump(GETLINK, body)]
+        # Addresses first: a link that goes down loses its IPv6 addresses after it is down, so in between it would look as
+        # one that is up and has been given none.
         addresses: dict[int, list[LinkAddress]] = {}
         for family in Family:
             for raw in self._netlink.dump(GETADDR, bytes((family,)) + bytes(7)):
                 index, address = self._decoded(raw, decode.link_address)
                 addresses.setdefault(index, []).append(address)
+        body = bytes(16) + attribute(29, U32.pack(SKIP_STATS))
+        links = [self._decoded(raw, decode.link) for raw in self._netlink.dump(GETLINK, body)]
         return {
             link.index: replace(link, addresses=tuple(addresses[link.index])) if link.index in addresses else link
             for link in links
