@@ -152,8 +152,8 @@ class Hand:
         return value  # type: ignore[return-value]
 
     def _links(self) -> dict[int, Link]:
-        # Addresses first: a link that goes down loses its IPv6 addresses after it is down, so in between it would look as
-        # one that is up and has been given none.
+        # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
+        # look as one that is up and has none.
         addresses: dict[int, list[LinkAddress]] = {}
         for family in Family:
             for raw in self._netlink.dump(GETADDR, bytes((family,)) + bytes(7)):
