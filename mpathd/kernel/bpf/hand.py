@@ -27,16 +27,20 @@ class Sockets:
     """The hand of the socket engine. Nothing is opened while no session wants it."""
 
     def __init__(self) -> None:
-        self._cookie = older.cookie()
+        self.missing = ""
+        self._cookie = 0
+        try:
+            self._cookie = older.cookie()
+        except OSError as error:  # Linux before 5.14
+            self.missing = f"sockets do not tell their network namespace: {error.strerror}"
         self._name = f"mpathd_{self._cookie & 0xFFFFFFFF:08x}"
         self._there: dict[str, tuple[Marking, int]] | None = None
         self._stale: set[str] = set()  # groups of sessions that have ended, and somebody is still in them
-        self.missing = ""
 
     def look(self) -> tuple[frozenset[Marking], frozenset[str]]:
         """Give what is attached, and the groups of sessions that can be entered, and of users."""
         if self._there is None:
-            self._there = dict(self._leftovers())
+            self._there = {} if self.missing else dict(self._leftovers())
         for group, (_, inode) in tuple(self._there.items()):
             if self._inode(group) != inode:
                 del self._there[group]
@@ -51,6 +55,8 @@ class Sockets:
             want: which group, and how.
         """
         assert self._there is not None, "look comes first"
+        if self.missing:
+            return Refusal(str(want), errno.ENOSYS, self.missing)
         trouble: OSError | None = None
         try:
             with self._opened(want.group) as folder:
@@ -117,6 +123,8 @@ class Sockets:
         Raises:
             OSError: this machine has no cgroup v2, or we may not.
         """
+        if self.missing:
+            raise OSError(errno.ENOSYS, self.missing)
         self._path(group).mkdir(parents=True, exist_ok=True)
 
     # Parts.
