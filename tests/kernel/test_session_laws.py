@@ -146,6 +146,7 @@ class Server:
 @pytest.fixture
 def joins(case: Case) -> Iterator[None]:
     """The admin wants a joined subflow from the second and the third link, of both families."""
+    assert case.agent.ctl("config", "--mpath_tcp_link", "off").returncode == 0  # no endpoints of mpathd's beside them
     for host in ("client", "server"):
         case.lab.exec(host, ["ip", "mptcp", "limits", "set", "subflow", "4", "add_addr_accepted", "4"])
     for family in FAMILIES:
@@ -154,6 +155,7 @@ def joins(case: Case) -> Iterator[None]:
             case.lab.exec("client", ["ip", "mptcp", "endpoint", "add", address, "dev", dev, "subflow"])
     yield
     case.lab.exec("client", ["ip", "mptcp", "endpoint", "flush"])
+    assert case.agent.ctl("config", "--mpath_tcp_link", "on").returncode == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
