@@ -54,7 +54,11 @@ def unpacked(name: str, packages: Sequence[str], suite: str = "") -> Path:
         for deb in sorted(making.glob("*.deb")):
             subprocess.run(["dpkg-deb", "-x", deb, making], check=True, capture_output=True)
             deb.unlink()
-        making.rename(folder)
+        try:
+            making.rename(folder)
+        except OSError:  # somebody else has just done the same
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return folder
