@@ -40,6 +40,7 @@ def bond(count: int, rate: str = RATE, tunnels: int = 0) -> Topology:
         )
     wan = End("server", "wan", addresses=("10.81.0.2/30", "fd00:81::2/64"))
     links.append(Link(End("router", "core", addresses=("10.81.0.1/30", "fd00:81::1/64")), wan))
+    last = f", the last {tunnels} point-to-point (tun)" if tunnels else ""
     at_once = (
         ("net.ipv4.conf.all.rp_filter", "0"),
         ("net.ipv4.conf.default.rp_filter", "0"),
@@ -48,11 +49,11 @@ def bond(count: int, rate: str = RATE, tunnels: int = 0) -> Topology:
     forward = (("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1"))
     return Topology(
         name=f"bond-{count}-{rate}",
-        description=f"a client with {count} uplinks of {rate} each way, a router and a server",
+        description=f"a client with {count} uplinks of {rate} each way{last}, a router and a server",
         drawing=f"""\
           up1 10.81.1.2 --- {rate} --- isp1 10.81.1.1
  client   up2 10.81.2.2 --- {rate} --- isp2 10.81.2.1   router   core --- wan   server   lo {SERVER4} {SERVER6}
-          ...      up to up{count}; IPv6 fd00:81:N::2 and ::1
+          ...      up to up{count}{last}; IPv6 fd00:81:N::2 and ::1
  client's main table: default by up1 metric 100, up2 200, and so on
 """,
         hosts=(

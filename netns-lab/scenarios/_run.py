@@ -221,7 +221,7 @@ class Run:
             counter = carried(self.meter.samples, dev, received=want.download)
             size = (counter(end) - counter(self.start)) / MEGA
             lines.append(
-                Line(dev, rates(counter, self.start, end, STEP), f"{owners.get(dev, '')} {size:.1f} MB".lstrip())
+                Line(f"{dev} {owners.get(dev, '')}".rstrip(), rates(counter, self.start, end, STEP), f"{size:.1f} MB")
             )
         way = "download" if want.download else "upload"
         many = len(self.streams) > 1
