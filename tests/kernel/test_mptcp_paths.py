@@ -142,8 +142,8 @@ def test_without_a_session_all_links_are_used(case: Case, family: int) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_subflow_and_no_packet_on_another_link(case: Case, ear: Events, engine: str, family: int) -> None:
     """The one that would join by the forbidden link fails at once, before its first packet would be repeated."""
-    assert endpoints(case) == every()
     with program(case, engine, **settings(case)) as (peer, _):
+        eventually(lambda: endpoints(case) == every(), what="endpoints are there for all links")
         ear.drain()  # of connections before
         heard: list[Event] = []
         before = unroutable(case)
