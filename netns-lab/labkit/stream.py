@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -40,12 +41,14 @@ class Stream:
     Args:
         lab: the lab.
         client: host that connects.
-        server: host that listens, at a port of this stream's own.
+        server: host that listens.
         address: of the server.
         seconds: after which the sender ends by itself.
         mptcp: MPTCP, else plain TCP.
         download: the server sends, else the client.
         congestion: congestion control; one that is not open to all needs CAP_NET_ADMIN over the namespace.
+        port: of the server; 0: one of this stream's own.
+        connect: gives the client's socket, connected to an address and a port; None: this process makes it.
 
     Raises:
         LabError: this kernel has no MPTCP, or not that congestion control.
@@ -62,6 +65,8 @@ class Stream:
         mptcp: bool = True,
         download: bool = False,
         congestion: str = "cubic",
+        port: int = 0,
+        connect: Callable[[str, int], socket.socket] | None = None,
     ) -> None:
         self._lab, self._hosts, self._address = lab, (client, server), address
         self._seconds, self._download = seconds, download
@@ -72,7 +77,8 @@ class Stream:
         self._threads: list[threading.Thread] = []
         self._trouble: list[Exception] = []
         self.arrivals: list[Arrival] = []
-        self.port = 0
+        self.port = port
+        self._connect = connect
         self.started = self.ended = 0.0
 
     def __enter__(self) -> Self:
@@ -118,6 +124,9 @@ class Stream:
         except OSError as error:
             todo = "it needs CONFIG_MPTCP and sysctl net.mptcp.enabled=1" if self._proto == IPPROTO_MPTCP else ""
             raise LabError(f"no socket of protocol {self._proto} in {host}", error.strerror or "", todo) from error
+        return self._prepared(sock)
+
+    def _prepared(self, sock: socket.socket) -> socket.socket:
         self._sockets.append(sock)
         sock.settimeout(PATIENCE)
         try:
@@ -127,17 +136,23 @@ class Stream:
         return sock
 
     def _connected(self) -> tuple[socket.socket, socket.socket]:
-        client, server = self._hosts
-        ear = self._socket(server)
-        ear.bind((self._address, 0))  # a port of its own: a subflow that lingers would keep a fixed one busy
+        ear = self._socket(self._hosts[1])
+        # A port of its own if none is wanted: a subflow that lingers would keep a fixed one busy.
+        ear.bind((self._address, self.port))
         ear.listen(1)
         self.port = ear.getsockname()[1]
-        near = self._socket(client)
-        near.connect((self._address, self.port))
+        near = self._near()
         far, _ = ear.accept()
         far.settimeout(PATIENCE)
         self._sockets.append(far)
         return near, far
+
+    def _near(self) -> socket.socket:
+        if self._connect:
+            return self._prepared(self._connect(self._address, self.port))
+        near = self._socket(self._hosts[0])
+        near.connect((self._address, self.port))
+        return near
 
     def _tried(self, work: object, sock: socket.socket) -> None:
         assert callable(work)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from _story import Story, told
 from labkit import SERVER4
+from labkit.bonding import bond
 from labkit.reading import RATE
 from labkit.series import MEGA
 
@@ -78,14 +79,15 @@ def wanted(name: str, text: str, argv: Sequence[str], *, links: int, least: int,
 
 
 @contextmanager
-def bonded(want: Wanted, mode: str = "on") -> Iterator[Story]:
+def bonded(want: Wanted, mode: str = "on", tunnels: int = 0) -> Iterator[Story]:
     """Raise the lab with mpathd, and let mpathd do the routing, and the endpoints.
 
     Args:
         want: the command line.
         mode: what MPTCP may do with all links at first.
+        tunnels: how many links, the last ones, are tunnels.
     """
-    with told(f"bond-{want.links}-{want.rate}", CLIENT, quiet=want.quiet) as story:
+    with told(bond(want.links, want.rate, tunnels), CLIENT, quiet=want.quiet) as story:
         story.lab.ip(SERVER, "mptcp limits set subflows 8")  # the far side counts too; nobody else sets it there
         story.say("mpathd gives every uplink its table, its rules and its MPTCP endpoints")
         story.show(f"mpathctl config --mpath_routing yes --mpath_tcp_link {mode}")
@@ -115,8 +117,8 @@ def use(story: Story, dev: str, mode: str) -> None:
     story.show(f"mpathctl config {dev} --mpath_tcp_link {mode}")
 
 
-def elsewhere(story: Story, host: str, command: str) -> None:
-    """Run a command in another host than mpathd's, and print it with its output.
+def elsewhere(story: Story, host: str, command: str) -> str:
+    """Run a command in another host than mpathd's, print it with its output, and give that.
 
     Args:
         story: the lab.
@@ -126,6 +128,7 @@ def elsewhere(story: Story, host: str, command: str) -> None:
     print(f"{host}$ {command}", flush=True)
     if said := story.lab.exec(host, shlex.split(command)).stdout.rstrip():
         print(said, flush=True)
+    return said
 
 
 def subflows(story: Story) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ from labkit import SERVER4, LabError
 from labkit.chart import Chart, Event, Line, Span
 from labkit.meter import Meter
 from labkit.series import MEGA, arrived, carried, mean, rates, recovery, silence
-from labkit.stream import Stream
+from labkit.stream import Arrival, Stream
 
 STEP = 0.1  # seconds of one point in the picture
 SHARE = 0.8  # of what the links can do that counts as full rate
@@ -30,12 +31,15 @@ class Run:
         want: the command line.
         phases: how many phases it has at most; the transfer ends by itself soon after.
         mptcp: MPTCP, else plain TCP.
+        stream: the transfer; None: an ordinary program's.
     """
 
-    def __init__(self, story: Story, want: Wanted, phases: float, *, mptcp: bool = True) -> None:
+    def __init__(
+        self, story: Story, want: Wanted, phases: float, *, mptcp: bool = True, stream: Stream | None = None
+    ) -> None:
         self.story, self.want, self.links = story, want, uplinks(story)
-        limit = want.seconds * phases + 2 * PATIENCE
-        self.stream = Stream(story.lab, CLIENT, SERVER, SERVER4, seconds=limit, mptcp=mptcp, download=want.download)
+        self.stream = stream or streamed(story, want, phases, mptcp=mptcp)
+        self.streams = [self.stream]
         self.meter = Meter(story.lab, CLIENT, self.links, STEP / 2)
         self.events: list[Event] = []
         self.spans: list[Span] = []
@@ -47,11 +51,26 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None:
-            self.stream.stop()
-        self.stream.__exit__(kind, *error)
+        for stream in self.streams:
+            if kind is None:
+                stream.stop()
+            stream.__exit__(kind, *error)
         self.meter.__exit__(kind, *error)
         self.after = self._far()
+
+    def join(self, stream: Stream) -> None:
+        """Begin another transfer, which ends with this one.
+
+        Args:
+            stream: the other one.
+        """
+        stream.__enter__()
+        self.streams.append(stream)
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """What the receiving programs got until now."""
+        return sorted((one for stream in self.streams for one in list(stream.arrivals)), key=lambda one: one.at)
 
     @property
     def start(self) -> float:
@@ -127,14 +146,16 @@ class Run:
         print(f"[at {self.now:.1f} s: {text}]", flush=True)
         return self.now
 
-    def got(self, since: float, until: float) -> float:
+    def got(self, since: float, until: float, stream: Stream | None = None) -> float:
         """The rate at which the program got data, in Mbit/s.
 
         Args:
             since: seconds since the start.
             until: likewise.
+            stream: of which; None: of all.
         """
-        return mean(arrived(self.stream.arrivals), self.start + since, self.start + until)
+        arrivals = stream.arrivals if stream else self.arrivals
+        return mean(arrived(arrivals), self.start + since, self.start + until)
 
     def carried(self, dev: str, since: float, until: float) -> float:
         """The rate on a link, in Mbit/s.
@@ -154,7 +175,7 @@ class Run:
             since: seconds since the start.
             until: likewise.
         """
-        return silence(self.stream.arrivals, self.start + since, self.start + until) * 1000
+        return silence(self.arrivals, self.start + since, self.start + until) * 1000
 
     def gap(self, since: float, until: float, rate: float) -> tuple[float, str]:
         """Tell how an event was survived: the longest silence in milliseconds, and words with the time to recover.
@@ -165,7 +186,7 @@ class Run:
             rate: Mbit/s that the remaining links can do.
         """
         quiet = self.silence(since, until)
-        total = arrived(self.stream.arrivals)
+        total = arrived(self.arrivals)
         back = recovery(total, self.start + since, self.start + until, SHARE * rate)
         return quiet, f"{quiet:.0f} ms of silence, full rate after {back:.1f} s"
 
@@ -185,25 +206,30 @@ class Run:
             links = "".join(f"{self.carried(dev, since, to):8.1f}" for dev in self.links)
             print(f"{since:5.1f}-{to:5.1f}   {self.got(since, to):8.1f} {links}")
 
-    def draw(self, name: str, title: str, until: float) -> Path:
+    def draw(self, name: str, title: str, until: float, whose: Mapping[str, str] | None = None) -> Path:
         """Write the picture, and say where it is.
 
         Args:
             name: of the file.
             title: above the picture.
             until: seconds since the start.
+            whose: each link is, if there are several transfers.
         """
         want, end = self.want, self.start + until
-        lines = []
+        lines, owners = [], whose or {}
         for dev in self.links:
             counter = carried(self.meter.samples, dev, received=want.download)
             size = (counter(end) - counter(self.start)) / MEGA
-            lines.append(Line(dev, rates(counter, self.start, end, STEP), f"{size:.1f} MB"))
+            lines.append(
+                Line(f"{dev} {owners.get(dev, '')}".rstrip(), rates(counter, self.start, end, STEP), f"{size:.1f} MB")
+            )
         way = "download" if want.download else "upload"
+        many = len(self.streams) > 1
+        what = f"{len(self.streams)} MPTCP connections" if many else "one MPTCP connection"
         chart = Chart(
             title,
-            f"one MPTCP connection, {way} over {len(lines)} links of {want.megabits:g} Mbit/s each, cubic",
-            Line("received by the program", rates(arrived(self.stream.arrivals), self.start, end, STEP)),
+            f"{what}, {way} over {len(lines)} links of {want.megabits:g} Mbit/s each, cubic",
+            Line(f"received by the program{'s' * many}", rates(arrived(self.arrivals), self.start, end, STEP)),
             tuple(lines),
             tuple(self.events),
             tuple(self.spans),
@@ -230,7 +256,7 @@ class Run:
             # What tbf still holds when a link goes down was never sent; a handful of packets pass before the start.
             same = abs(near - far) <= 0.01 * max(near, far) + 3e5
             story.holds(same, f"{dev}: {near / MEGA:.2f} MB at the client, {far / MEGA:.2f} MB at the router")
-        data = self.stream.total
+        data = sum(stream.total for stream in self.streams)
         text = f"{data / MEGA:.2f} MB reached the program, {total / MEGA:.2f} MB crossed the links"
         story.holds(data <= total <= data * HEADERS + 5e5, text)
 
@@ -241,3 +267,29 @@ class Run:
         side = "tx" if self.want.download else "rx"
         ends = [end.dev for end in self.story.lab.topology.ends(ROUTER)][: len(self.links)]
         return [stats[dev][side]["bytes"] for dev in ends]
+
+
+def streamed(
+    story: Story,
+    want: Wanted,
+    phases: float,
+    *,
+    mptcp: bool = True,
+    port: int = 0,
+    connect: Callable[[str, int], socket.socket] | None = None,
+) -> Stream:
+    """Give a transfer of a story, not yet begun.
+
+    Args:
+        story: the lab.
+        want: the command line.
+        phases: how many phases it has at most.
+        mptcp: MPTCP, else plain TCP.
+        port: of the server; 0: any.
+        connect: who makes the client's socket; None: a program in no session.
+    """
+    limit = want.seconds * phases + 2 * PATIENCE
+    return Stream(
+        story.lab, CLIENT, SERVER, SERVER4, seconds=limit, mptcp=mptcp, download=want.download, port=port,
+        connect=connect,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from labkit import Lab, LabError, Watch, load, send_udp
+from labkit import Lab, LabError, Topology, Watch, load, send_udp
 from labkit.agent import Agent, Bus, eventually
 
 SERVER = {socket.AF_INET: "192.0.2.9", socket.AF_INET6: "2001:db8:9::9"}
@@ -174,16 +174,16 @@ class Monitor:
 
 
 @contextmanager
-def told(topology: str, host: str, args: Sequence[str] = (), *, quiet: bool = False) -> Iterator[Story]:
+def told(topology: str | Topology, host: str, args: Sequence[str] = (), *, quiet: bool = False) -> Iterator[Story]:
     """Raise a lab, a private bus and mpathd, and take all of it away again.
 
     Args:
-        topology: its name.
+        topology: it, or its name.
         host: where mpathd runs.
         args: mpathd's arguments.
         quiet: do not print the lab's commands.
     """
-    made = load(topology)
+    made = load(topology) if isinstance(topology, str) else topology
     if not quiet:
         print(made.drawing)
     with tempfile.TemporaryDirectory(prefix="mpathd-") as name:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from labkit import TopologyError, load, netns
+from labkit.bonding import bond
 from labkit.rootless import PREPARE, UNSHARE
 
 pytestmark = pytest.mark.kernel
@@ -80,6 +81,29 @@ def test_backup_in_a_user_namespace(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prefix", "how"),
+    [
+        ((), r"^\$ mpathctl session exec office -- python3 PROGRAM 192\.0\.2\.9 \d+ &$"),
+        (
+            (*UNSHARE, "sh", "-c", PREPARE, "sh"),
+            r"^\$ mpathctl session change office --flow '\*-192\.0\.2\.9-tcp-\*-\d+'$",
+        ),
+    ],
+    ids=["by sockets", "in a user namespace, by packets"],
+)
+def test_session_paths(place: Path, prefix: tuple[str, ...], how: str) -> None:
+    """Control groups are the machine's: an ordinary user's mpathd knows packets by flow selectors alone."""
+    out = run(place, "bond-session-paths", "--seconds", "2", "-q", prefix=prefix)
+
+    words = set(picture(place / "lab-charts" / "bond-session-paths.svg", 4))
+    assert {"video alone", "office starts", "up2 loses its carrier", "up1 video", "up4 office"} <= words
+    assert len(re.findall(how, out, re.MULTILINE)) == 1
+    for name, others in (("video", "up3, 0 packets on up4"), ("office", "up1, 0 packets on up2")):
+        assert f"ok     {name} on the other's links: 0 packets on {others}\n" in out
+        assert re.search(rf"^ok +{name}: [1-9]\d* packets on up\d, [1-9]\d* packets on up\d$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
     ("words", "text"),
     [
         (("--links", "9"), "--links: given 9; expected 2 to 8"),
@@ -101,6 +125,7 @@ def test_the_topology_by_its_name() -> None:
 
     assert [end.rate for end in made.ends("client")] == ["10mbit"] * 3
     assert [end.rate for end in made.ends("router")] == ["10mbit"] * 3 + [""]
+    assert [link.kind for link in bond(4, tunnels=2).links] == ["veth", "veth", "tun", "tun", "veth"]
     assert load("bond-2").name == "bond-2-25mbit"
     with pytest.raises(TopologyError, match=r"bond-N needs N within limits; 10; give 1 to 9"):
         load("bond-10")
