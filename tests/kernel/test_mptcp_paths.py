@@ -181,3 +181,28 @@ def test_a_link_that_is_taken_from_a_session_is_left_at_once(case: Case, engine:
         peer.close(number)
     case.arrived()
     assert set(case.ways(proto=TCP, dport=MPTCP_PORT)) <= {way(1, family), way(2, family)}  # its last words too
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_a_session_forbids_is_not_tried_again(case: Case, engine: str) -> None:
+    """Not by the one who brings lost subflows back: each try holds the connection's data up for a while."""
+    fault = "add table ip fault; add chain ip fault way { type filter hook forward priority 0; }; "
+    fault += f"add rule ip fault way ip saddr {OF[4][1]} tcp dport {MPTCP_PORT} reject with tcp reset"
+    with program(case, engine, **settings(case)) as (peer, _):
+        case.lab.exec("r2", ["nft", fault])
+        before = case.lab.ip("client", "mptcp endpoint show")
+        number = peer.open("mptcp", 4)
+        assert peer.reach("mptcp", 4, MPTCP_PORT, number=number).answered
+        eventually(
+            lambda: (
+                peer.talk(number)
+                and any(p.dev == "vethr2" and p.way == "out" and "R" in p.flags for p in case.watch.packets(proto=TCP))
+            ),
+            what="the member's subflow is reset",
+        )
+        case.lab.exec("r2", ["nft", "delete table ip fault"])
+        # It was lost after the forbidden one: once it is back, that one would have been tried too.
+        eventually(lambda: OF[4][1] in subflows(case, 4), what="the member's subflow is brought back")
+        forbidden = [line for line in before.splitlines() if line.startswith(f"{OF[4][FORBIDDEN - 1]} ")]
+        assert forbidden[0] in case.lab.ip("client", "mptcp endpoint show").splitlines()
+        peer.close(number)
