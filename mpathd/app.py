@@ -36,6 +36,7 @@ from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
+from .plan.whose import Forbids, forbids
 from .plan.wishes import Limits
 from .policies import CONNMAN_FOLDER, FOLDERS, GRACE, Policies
 from .ports import Setup
@@ -205,6 +206,10 @@ def goodbye(loop: LiveAgent) -> int:
     return FAILED if refused else DONE
 
 
+def _forbids(loop: LiveAgent) -> Forbids:
+    return forbids(loop.view, loop.policy.numbers)
+
+
 async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bool) -> None:
     """Run until told to stop.
 
@@ -245,7 +250,9 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
 
     machine.finished = finished
     if loop.endpoints is not None and machine.paths.support.backend is Backend.UPSTREAM:
-        loop.endpoints.listen = Mender(loop.endpoints, lambda: loop.policy.numbers, Events, Diag, events).listen
+        keeps = partial(_forbids, loop)
+        mender = Mender(loop.endpoints, lambda: loop.policy.numbers, Events, Diag, events, keeps)
+        loop.endpoints.listen = mender.listen
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)
     events.add_reader(machine.nft_events.fileno(), nft)

@@ -20,6 +20,7 @@ from .model.mptcp import Endpoint, Event, Kind
 from .model.numbers import Numbers
 from .model.words import Address
 from .plan.connections import connections, mendable, missed
+from .plan.whose import Forbids
 
 log = structlog.get_logger("mpathd")
 
@@ -61,6 +62,7 @@ class Mender:
         hear: opens an ear.
         see: opens an eye.
         loop: waits and calls.
+        forbids: gives what tells of subflows that a session keeps from a connection.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Mender:
         hear: Callable[[], Ear],
         see: Callable[[], Eye],
         loop: AbstractEventLoop,
+        forbids: Callable[[], Forbids],
     ) -> None:
         self._endpoints, self._numbers, self._hear, self._see, self._loop = endpoints, numbers, hear, see, loop
+        self._forbids = forbids
         self._ear: Ear | None = None
         self._due: dict[Address, TimerHandle] = {}
         self._gap: dict[Address, float] = {}
@@ -125,9 +129,10 @@ class Mender:
             return False
         finally:
             eye.close()
-        if not missed(views, endpoint):
+        forbids = self._forbids()
+        if not missed(views, endpoint, forbids):
             self._whole.add(endpoint.address)
-        allowed = bool(mendable(views, (endpoint,)))
+        allowed = bool(mendable(views, (endpoint,), forbids))
         if allowed:
             log.info("subflows are tried anew", endpoint=str(endpoint))
         else:

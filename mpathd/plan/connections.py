@@ -10,6 +10,7 @@ from ..model.mptcp import Endpoint, Flag
 from ..model.view import Service
 from ..model.words import Address, family_of
 from ..model.world import Link
+from .whose import Forbids
 
 DYING = {TcpState.TIME_WAIT, TcpState.CLOSE, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.FIN_WAIT1,
          TcpState.FIN_WAIT2}  # fmt: skip
@@ -112,7 +113,9 @@ def speeds(
     }
 
 
-def mendable(views: Sequence[ConnectionView], endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+def mendable(
+    views: Sequence[ConnectionView], endpoints: Iterable[Endpoint], forbids: Forbids = lambda _one, _address: False
+) -> tuple[Endpoint, ...]:
     """Give the endpoints whose delete and add would bring back subflows that the kernel has closed for good.
 
     Only those that no living subflow uses, on any connection: the delete would close it.
@@ -120,20 +123,26 @@ def mendable(views: Sequence[ConnectionView], endpoints: Iterable[Endpoint]) -> 
     Args:
         views: the connections.
         endpoints: ours, as they are in the kernel and should be.
+        forbids: tells of subflows that a session keeps from a connection: those are lost for good.
     """
     used = {part.subflow.source for view in views for part in view.subflows if part.subflow.state not in DYING}
     used |= {view.connection.source for view in views if view.connection.fallback}
-    return tuple(e for e in endpoints if e.address not in used and missed(views, e))
+    return tuple(e for e in endpoints if e.address not in used and missed(views, e, forbids))
 
 
-def missed(views: Iterable[ConnectionView], endpoint: Endpoint) -> bool:
+def missed(
+    views: Iterable[ConnectionView], endpoint: Endpoint, forbids: Forbids = lambda _one, _address: False
+) -> bool:
     """Tell whether a connection could have a subflow by an endpoint, and has none.
 
     Args:
         views: the connections.
         endpoint: the endpoint.
+        forbids: tells of subflows that a session keeps from a connection.
     """
-    return bool(endpoint.flags & Flag.SUBFLOW) and any(_misses(view, endpoint) for view in views)
+    return bool(endpoint.flags & Flag.SUBFLOW) and any(
+        _misses(view, endpoint) and not forbids(view.connection, endpoint.address) for view in views
+    )
 
 
 def _misses(view: ConnectionView, endpoint: Endpoint) -> bool:

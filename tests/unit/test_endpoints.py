@@ -24,9 +24,15 @@ from mpathd.model.words import Address, Family, MptcpMode, ServiceState, Technol
 from mpathd.model.world import LinkAddress
 from mpathd.plan.contest import Contest
 from mpathd.plan.desire import service_rules
+from mpathd.plan.whose import Forbids
 
 NUMBERS = Numbers()
 FAR = Address("192.0.2.9")
+
+
+def _all() -> Forbids:
+    """No session keeps a subflow from any connection."""
+    return lambda _one, _address: False
 
 
 def service(number: int, *, routed: bool = True) -> Service:
@@ -358,7 +364,14 @@ class Mending:
     def __init__(self) -> None:
         self.stage, self.ear, self.eye, self.clock = Stage(), Ear(), Eye(), Clock()
         loop: Any = self.clock
-        self.mender = Mender(self.stage.endpoints, lambda: NUMBERS, lambda: self.ear, lambda: self.eye, loop)
+        self.mender = Mender(
+            self.stage.endpoints,
+            lambda: NUMBERS,
+            lambda: self.ear,
+            lambda: self.eye,
+            loop,
+            lambda: lambda _one, _address: False,
+        )
         self.stage.endpoints.listen = self.mender.listen
         self.pass_()
 
