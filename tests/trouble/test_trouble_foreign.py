@@ -231,6 +231,6 @@ def test_a_thousand_events(lab: Lab) -> None:
         eventually(lambda: objects(lab, "client") == wanted, timeout=60.0, what=f"all is as it was, seed {seed}")
         assert _theirs(lab) >= before
         assert agent.running
-        assert agent.stop() == 0
+        assert agent.stop() == 0, agent.log.read_text()[-3000:]
         assert objects(lab, "client") == frozenset()
         assert objects(lab, "client", protocol=OTHERS) == theirs
