@@ -76,9 +76,17 @@ def kept(before: Kept, found: Mptcp, due: Iterable[Change], *, whole: bool) -> K
     out = replace(before, mine=mine, room=found.room, ceiling=found.ceiling)
     for change in changes:
         if isinstance(change.what, Limits):
-            old = found.limits if out.before is None else restored(out.before, out.raised, found.limits)
-            out = replace(out, before=old, raised=change.what)
+            out = replace(out, before=_first(out, found, whole=whole), raised=change.what)
     return out
+
+
+def _first(kept: Kept, found: Mptcp, *, whole: bool) -> Limits:
+    """The limits to go back to. While removals are under way `found` has what we have asked for, which the kernel may
+    yet refuse: it says nothing of what others have set.
+    """
+    if kept.before is None:
+        return found.limits
+    return restored(kept.before, kept.raised, found.limits) if whole else kept.before
 
 
 def farewell(kept: Kept, found: Mptcp) -> tuple[Change, ...]:

@@ -580,6 +580,8 @@ def test_limits_of_before_are_those_that_others_have_set_last() -> None:
 
     assert kept(memory, Mptcp(limits=Limits(4, 0)), raised, whole=True).before == Limits(2, 0)
     assert kept(memory, Mptcp(limits=Limits(5, 0)), raised, whole=True).before == Limits(5, 0)
+    # While removals are under way, what is there is only asked for: nobody else has set it.
+    assert kept(memory, Mptcp(limits=Limits(5, 0)), raised, whole=False).before == Limits(2, 0)
 
 
 def test_while_removals_are_under_way_nothing_is_forgotten() -> None:
