@@ -96,15 +96,16 @@ class PathManager:
         return self._known
 
     def apply(self, changes: Sequence[Change]) -> Report:
-        """Write changes in their order; all are tried. Removals behind which nothing else comes are not waited for.
+        """Write changes in their order; all are tried. Removals, and what comes behind them, are not waited for: the
+        kernel takes 4 to 25 ms for each.
 
         Args:
             changes: what to write.
         """
         if self._netlink is None:
             return (), tuple((c, Refusal(str(c), errno.EOPNOTSUPP, self.support.missing)) for c in changes)
-        last = max((n for n, c in enumerate(changes) if c.act is not Act.DELETE), default=-1)
-        now, later = (changes[: last + 1], changes[last + 1 :]) if not self._later.busy else ((), changes)
+        first = next((n for n, c in enumerate(changes) if c.act is Act.DELETE), len(changes))
+        now, later = (changes[:first], changes[first:]) if not self._later.busy else ((), changes)
         done: list[Change] = []
         refused: list[tuple[Change, Refusal]] = []
         for change in now:
