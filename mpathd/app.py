@@ -36,7 +36,7 @@ from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
 from .plan.tables import gateways_of_main
-from .plan.whose import Forbids, forbids
+from .plan.whose import forbids
 from .plan.wishes import Limits
 from .policies import CONNMAN_FOLDER, FOLDERS, GRACE, Policies
 from .ports import Setup
@@ -206,10 +206,6 @@ def goodbye(loop: LiveAgent) -> int:
     return FAILED if refused else DONE
 
 
-def _forbids(loop: LiveAgent) -> Forbids:
-    return forbids(loop.view, loop.policy.numbers)
-
-
 async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bool) -> None:
     """Run until told to stop.
 
@@ -250,8 +246,14 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
 
     machine.finished = finished
     if loop.endpoints is not None and machine.paths.support.backend is Backend.UPSTREAM:
-        keeps = partial(_forbids, loop)
-        mender = Mender(loop.endpoints, lambda: loop.policy.numbers, Events, Diag, events, keeps)
+        mender = Mender(
+            loop.endpoints,
+            lambda: loop.policy.numbers,
+            Events,
+            Diag,
+            events,
+            lambda: forbids(loop.view, loop.policy.numbers),
+        )
         loop.endpoints.listen = mender.listen
     events.add_reader(machine.watch.fileno(), heard)
     events.add_reader(folders.fileno(), moved)

@@ -1,4 +1,4 @@
-"""Names in D-Bus paths."""
+"""Names that must do with letters, digits and _: in D-Bus paths, and of the kernel's counters."""
 
 from __future__ import annotations
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-UNFIT = re.compile("[^A-Za-z0-9_]")
+from .path import fit
 
 Count = tuple[int, int]  # packets and bytes
 
@@ -19,7 +18,7 @@ def counter(kind: str, born: int, service: str = "") -> str:
         born: of the session.
         service: identifier of the service; empty for what is dropped.
     """
-    return f"{kind}_{born}" + (f"_{UNFIT.sub(lambda found: f'_{ord(found[0]):02x}', service)}" if service else "")
+    return f"{kind}_{born}" + (f"_{fit(service)}" if service else "")
 
 
 def birth(name: str) -> int:

@@ -10,7 +10,7 @@ from ..model.mptcp import Endpoint, Flag
 from ..model.view import Service
 from ..model.words import Address, family_of
 from ..model.world import Link
-from .whose import Forbids
+from .whose import Forbids, nothing
 
 DYING = {TcpState.TIME_WAIT, TcpState.CLOSE, TcpState.LAST_ACK, TcpState.CLOSING, TcpState.FIN_WAIT1,
          TcpState.FIN_WAIT2}  # fmt: skip
@@ -114,7 +114,7 @@ def speeds(
 
 
 def mendable(
-    views: Sequence[ConnectionView], endpoints: Iterable[Endpoint], forbids: Forbids = lambda _one, _address: False
+    views: Sequence[ConnectionView], endpoints: Iterable[Endpoint], forbids: Forbids = nothing
 ) -> tuple[Endpoint, ...]:
     """Give the endpoints whose delete and add would bring back subflows that the kernel has closed for good.
 
@@ -130,9 +130,7 @@ def mendable(
     return tuple(e for e in endpoints if e.address not in used and missed(views, e, forbids))
 
 
-def missed(
-    views: Iterable[ConnectionView], endpoint: Endpoint, forbids: Forbids = lambda _one, _address: False
-) -> bool:
+def missed(views: Iterable[ConnectionView], endpoint: Endpoint, forbids: Forbids = nothing) -> bool:
     """Tell whether a connection could have a subflow by an endpoint, and has none.
 
     Args:

@@ -116,15 +116,16 @@ _known: dict[str, tuple[tuple[object, int, int, int], tuple[Match, ...], str]] =
 
 
 def _looked(session: Session, limit: int) -> tuple[tuple[Match, ...], str]:
-    key = (session.settings, session.number, session.born, limit)
+    of = (session.settings, session.number, session.born, limit)
     before = _known.get(session.settings.name)
-    if before is not None and before[0][0] is key[0] and before[0][1:] == key[1:]:
+    if before is not None and before[0][0] is of[0] and before[0][1:] == of[1:]:
         return before[1:]
     if len(_known) > KEPT:
         _known.clear()
     found = _caught(session, limit)
-    _known[session.settings.name] = (key, found, _uncaught(session, found))
-    return _known[session.settings.name][1:]
+    missed = _uncaught(session, found)
+    _known[session.settings.name] = (of, found, missed)
+    return found, missed
 
 
 def caught(session: Session, limit: int) -> tuple[Match, ...]:

@@ -50,10 +50,27 @@ def _braces(items: Iterable[str]) -> str:
     return "{ " + ", ".join(items) + " }"
 
 
+def _foreign_bits(numbers: Numbers) -> int:
+    """The bits of a mark that are others', and stay as they are."""
+    return 0xFFFFFFFF & ~numbers.mark_mask
+
+
+def _dropped(choice: Choice) -> str:
+    """The statement that counts what a session may not send."""
+    return f'counter name "{counter("d", choice.session.born)}"'
+
+
+def _refused(which: str, choice: Choice) -> tuple[str, str]:
+    """The rules that refuse packets so that their sockets hear it; a joining MPTCP subflow hears only a reset."""
+    return (
+        f"{which} meta l4proto tcp {_dropped(choice)} reject with tcp reset",
+        f"{which} {_dropped(choice)} reject",
+    )
+
+
 def _session(choice: Choice, numbers: Numbers) -> Chain:
     """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
     rules: list[str] = []
-    count = f'counter name "{counter("d", choice.session.born)}"'
     for family in Family:
         own_family = f"meta nfproto ipv{BITS[family]}"
         if choice.falls_back(family):
@@ -61,13 +78,13 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
             continue
         if family not in choice.defaults:
             nfproto = f"{own_family} oifname @uplinks"
-            rules += [f"{nfproto} meta l4proto tcp {count} reject with tcp reset", f"{nfproto} {count} reject"]
+            rules += _refused(nfproto, choice)
             continue
         # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
         own = f"@own{BITS[family]}_{choice.session.number}"
         joins = f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {own}"
-        rules.append(f"{joins} {count} reject with tcp reset")
-    keep = 0xFFFFFFFF & ~numbers.mark_mask
+        rules.append(f"{joins} {_dropped(choice)} reject with tcp reset")
+    keep = _foreign_bits(numbers)
     mark = numbers.mark(choice.session.number)
     rules += [f"{what} set {what} & {keep:#x} | {mark:#x}" for what in ("meta mark", "ct mark")]
     return Chain((*rules, "accept"))
@@ -75,14 +92,13 @@ def _session(choice: Choice, numbers: Numbers) -> Chain:
 
 def _bound(choice: Choice, numbers: Numbers) -> Chain:
     """Packets that have the mark before nft sees them: the socket knew its way, so a wrong source was asked for."""
-    rules = []
-    count = f'counter name "{counter("d", choice.session.born)}"'
+    rules: list[str] = []
     for family in Family:
         if choice.falls_back(family):
             continue
         which = f"oifname @uplinks {WORDS[family]} saddr != @own{BITS[family]}_{choice.session.number}"
-        rules += [f"{which} meta l4proto tcp {count} reject with tcp reset", f"{which} {count} reject"]
-    keep = 0xFFFFFFFF & ~numbers.mark_mask
+        rules += _refused(which, choice)
+    keep = _foreign_bits(numbers)
     rules.append(f"ct direction original ct mark set ct mark & {keep:#x} | {numbers.mark(choice.session.number):#x}")
     return Chain((*rules, "accept"))
 
@@ -122,7 +138,7 @@ def _guard(choice: Choice) -> Chain:
             *(f"{OPENED} update @late{BITS[f]} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
             f"oifname . ip saddr @ok4_{number} {sent} accept",
             f"oifname . ip6 saddr @ok6_{number} {sent} accept",
-            f'counter name "{counter("d", choice.session.born)}" drop',
+            f"{_dropped(choice)} drop",
         )
     )
 
@@ -134,13 +150,12 @@ def _forwarded(mark: str, keep: str, more: tuple[str, ...] = ()) -> Chain:
 
 def _refusal(choice: Choice, uplinks: Iterable[str]) -> Chain:
     """What is to be forwarded and has no way hears it at once: of an unreachable network UDP hears nothing."""
-    rules = []
+    rules: list[str] = []
     ways = _braces(uplinks)  # nft 1.0.6 takes no named set of names for what fib finds
-    count = f'counter name "{counter("d", choice.session.born)}"'
     for family in Family:
         if family not in choice.defaults and not choice.falls_back(family):
             which = f"meta nfproto ipv{BITS[family]} fib daddr oifname {ways}"
-            rules += [f"{which} meta l4proto tcp {count} reject with tcp reset", f"{which} {count} reject"]
+            rules += _refused(which, choice)
     return Chain(tuple(rules))
 
 
@@ -194,7 +209,7 @@ def ruleset(
     marking = [choice for choice in choices if choice.marks]
     if not marking and not links:
         return Ruleset()
-    mask, keep = f"{numbers.mark_mask:#x}", f"{0xFFFFFFFF & ~numbers.mark_mask:#x}"
+    mask, keep = f"{numbers.mark_mask:#x}", f"{_foreign_bits(numbers):#x}"
     looks, everything = lookups(choice.session for choice in marking)
     tables = {look.name: look.table for look in looks}
     tables["uplinks"] = Table(

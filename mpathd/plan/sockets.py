@@ -23,9 +23,8 @@ def markings(choices: Iterable[Choice], homes: Container[str], numbers: Numbers)
     for choice in sorted(every, key=lambda choice: (-choice.session.settings.priority, choice.session.born)):
         settings = choice.session.settings
         named = "/" + settings.cgroup.strip("/") if settings.cgroup else ""
-        entered = home(settings.name)
         # Whoever may enter has been let in; a group that is only named has others in it as well.
-        groups = [(named, settings.only_user), (entered if entered in homes else "", None)]
+        groups = [(named, settings.only_user), (home(settings.name), None)]
         groups += [(slice_of(user), user) for user in settings.users if _alone(choice, user, every)]
         for group, user in groups:
             if group and (group in homes or group == named) and group not in taken:

@@ -14,6 +14,16 @@ from .prefixes import holds
 Forbids = Callable[[Connection, Address], bool]
 
 
+def nothing(_connection: Connection, _address: Address) -> bool:
+    """Keep no subflow from any connection.
+
+    Args:
+        _connection: whichever.
+        _address: whichever.
+    """
+    return False
+
+
 def forbids(view: View, numbers: Numbers) -> Forbids:
     """Give what tells of a connection and an address whether a session keeps a subflow from it.
 

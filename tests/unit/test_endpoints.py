@@ -24,15 +24,9 @@ from mpathd.model.words import Address, Family, MptcpMode, ServiceState, Technol
 from mpathd.model.world import LinkAddress
 from mpathd.plan.contest import Contest
 from mpathd.plan.desire import service_rules
-from mpathd.plan.whose import Forbids
 
 NUMBERS = Numbers()
 FAR = Address("192.0.2.9")
-
-
-def _all() -> Forbids:
-    """No session keeps a subflow from any connection."""
-    return lambda _one, _address: False
 
 
 def service(number: int, *, routed: bool = True) -> Service:
