@@ -30,6 +30,7 @@ from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
 from .plan.outcome import Refused, confirmed, cure, in_force
+from .plan.recall import Recall
 from .ports import Bookkeeping, Keeper, Kernel, Memory, Metering, Setup
 
 log = structlog.get_logger("mpathd")
@@ -91,7 +92,7 @@ class Loop:
         self._asked = 0
         self._waiting: list[tuple[int, asyncio.Future[Pass]]] = []
         self._news: set[asyncio.Queue[Pass]] = set()
-        self._contest = Contest()
+        self._contest, self._recall = Contest(), Recall()
         self._suspects: tuple[str, ...] = ()
         self._wanted = KernelState()
         self._have = KernelState()
@@ -175,9 +176,10 @@ class Loop:
         self._reasons.clear()
         start = monotonic()
         self._number += 1
+        self._recall.turn()
         world = self.look()
         policy = self.asked(world, keep=True)
-        desired = desire(world, policy)
+        desired = desire(world, policy, self._recall)
         have = self.known(world, desired.kernel)
         turns = turned(desired.kernel.packets, have.packets, policy.numbers)
         due = (*diff(desired.kernel, have, world.rules, world.foreign), *turns)
@@ -227,7 +229,8 @@ class Loop:
             return self.policy
         kept = self._keeper.numbers() if self._keeper is not None and self._sessions else {}
         asleep = self._book.inactive() if self._book is not None else frozenset()
-        sessions = number(self._sessions, kept, world.rules, self.policy.numbers, asleep)
+        numbers = self.policy.numbers
+        sessions = self._recall.of("numbers", number, self._sessions, kept, world.rules, numbers, asleep)
         if keep:
             named = {session.settings.name for session in sessions}
             self._markless = tuple(s.name for s in self._sessions if s.name not in named)

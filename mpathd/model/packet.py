@@ -68,11 +68,13 @@ class Ruleset:
         tables: sets and maps by name.
         chains: chains by name.
         counters: names of counters; what they count is not part of the content.
+        known: its digest, once that was asked for.
     """
 
     tables: Mapping[str, Table] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
     counters: frozenset[str] = frozenset()
+    known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def empty(self) -> bool:
@@ -81,10 +83,12 @@ class Ruleset:
 
     def digest(self) -> str:
         """A short name of the content, by which a later process knows it again."""
-        text = repr((sorted((n, t.digest()) for n, t in self.tables.items()),
-                     sorted((n, c.head, c.rules) for n, c in self.chains.items()),
-                     sorted(self.counters)))  # fmt: skip
-        return sha256(text.encode()).hexdigest()[:16]
+        if not self.known:
+            text = repr((sorted((n, t.digest()) for n, t in self.tables.items()),
+                         sorted((n, c.head, c.rules) for n, c in self.chains.items()),
+                         sorted(self.counters)))  # fmt: skip
+            self.known.append(sha256(text.encode()).hexdigest()[:16])
+        return self.known[0]
 
 
 @dataclass(frozen=True, slots=True)

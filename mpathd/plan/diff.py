@@ -19,6 +19,8 @@ from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from .nft import changes, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
+WAYS = ("ok4", "ok6", "nat4", "nat6")  # sets of plan/packets.py
+NO_TABLE = Table("set", "")
 
 
 class Phase(IntEnum):
@@ -70,7 +72,8 @@ def _order(step: Step) -> tuple[object, ...]:
     # the early rules is sent past them before there are any.
     turn = TURNS.get(what.action, 2)
     turn, priority = (turn, what.priority) if due is Phase.RULE_ADD else (-turn, -what.priority)
-    return (due, what.family, turn, what.source or "", what.mark, priority, what.table, str(what.traffic))
+    traffic = what.traffic.words(what.family) if what.traffic is not None else ""
+    return (due, what.family, turn, what.source or "", what.mark, priority, what.table, traffic)
 
 
 def diff(
@@ -87,13 +90,14 @@ def diff(
     """
     steps: list[Step] = []
     if want.routes != have.routes:
-        there = {route.key: route for route in have.routes}
-        crowded = {route.key for route in strangers}
-        replaced = {route.key for route in want.routes} - crowded
-        for route in want.routes - have.routes:
+        comes, gone = want.routes - have.routes, have.routes - want.routes
+        there = {route.key for route in gone}
+        crowded = {route.key for route in strangers} if gone else set()
+        replaced = {route.key for route in comes} - crowded
+        for route in comes:
             changed = Verb.APPEND if route.key in crowded else Verb.REPLACE
             steps.append(Step(changed if route.key in there else Verb.ADD, route))
-        steps.extend(Step(Verb.DELETE, route) for route in have.routes - want.routes if route.key not in replaced)
+        steps.extend(Step(Verb.DELETE, route) for route in gone if route.key not in replaced)
     if want.rules != have.rules:
         theirs = frozenset(foreign)
         steps.extend(Step(Verb.ADD, rule) for rule in want.rules - have.rules if rule not in theirs)
@@ -128,19 +132,24 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
     """
     if want is None:
         return ()
-    out = []
-    for name in (want if have is None else have).chains:
-        kind, _, number = name.partition("_")
-        ways = _ways(want, number)
-        # While there is no way at all they are refused by their mark, which a socket that is closed needs.
-        if kind == "g" and (ways[0].elements or ways[1].elements) and (have is None or ways != _ways(have, number)):
-            out.append(Step(Verb.DELETE, Connections(numbers.mark(int(number)), numbers.mark_mask)))
-    return tuple(out)
+    old = want if have is None else have
+    if have is not None and all(want.tables.get(name) is have.tables.get(name) for name in WAYS):
+        return ()
+    now, before = _ways(want), {} if have is None else _ways(have)
+    # While there is no way at all they are refused by their mark, which a socket that is closed needs.
+    marks = (mark for mark, ways in now.items() if any(name.startswith("ok") for name, _ in ways))
+    known = old.tables.get("sessions", NO_TABLE).elements
+    turns = [mark for mark in marks if mark in known and (have is None or now[mark] != before.get(mark))]
+    return tuple(Step(Verb.DELETE, Connections(int(mark, 16), numbers.mark_mask)) for mark in turns)
 
 
-def _ways(ruleset: Ruleset, number: str) -> tuple[Table, ...]:
-    none = Table("set", "")
-    return tuple(ruleset.tables.get(f"{kind}_{number}", none) for kind in ("ok4", "ok6", "nat4", "nat6"))
+def _ways(ruleset: Ruleset) -> dict[str, dict[tuple[str, str], str]]:
+    """Links, addresses and translations, by a session's mark."""
+    out: dict[str, dict[tuple[str, str], str]] = {}
+    for name in WAYS:
+        for key, value in ruleset.tables.get(name, NO_TABLE).elements.items():
+            out.setdefault(key.partition(" ")[0], {})[name, key] = value
+    return out
 
 
 def tables_of(steps: Iterable[Step]) -> frozenset[tuple[int, int]]:

@@ -14,9 +14,8 @@ is and on what it overlaps with, so that sessions come and go without moving the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 
 from ..model.numbers import (
@@ -35,8 +34,8 @@ from ..model.routing import Action, Rule, Traffic
 from ..model.selector import PROTOCOLS, FlowSelector
 from ..model.session import Session
 from ..model.words import Family, Prefix, Technology
-from .membership import Member
 from .naming import technology
+from .recall import Recall
 from .sessions import Choice
 from .shapes import Key, key
 
@@ -110,42 +109,28 @@ def _matches(session: Session) -> Iterator[Match]:
     return chain(users, (Match(*head, only, flow) for flow in settings.selectors))
 
 
-KEPT = 4096  # sessions
-# What was found for a session last, by its name: ten thousand selectors take 25 ms to look through.
-_known: dict[str, tuple[tuple[object, int, int, int], tuple[Match, ...], str]] = {}
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """What of a session has early rules.
+
+    Args:
+        matches: that.
+        missed: what has none, in words; empty if all has. A selector with a source means bound sockets.
+    """
+
+    matches: tuple[Match, ...]
+    missed: str
 
 
-def _looked(session: Session, limit: int) -> tuple[tuple[Match, ...], str]:
-    of = (session.settings, session.number, session.born, limit)
-    before = _known.get(session.settings.name)
-    if before is not None and before[0][0] is of[0] and before[0][1:] == of[1:]:
-        return before[1:]
-    if len(_known) > KEPT:
-        _known.clear()
+def caught(session: Session, limit: int) -> Caught:
+    """Give what of a session has early rules; ten thousand selectors take 25 ms to look through.
+
+    Args:
+        session: the session.
+        limit: rules of one family that it may have.
+    """
     found = _caught(session, limit)
-    missed = _uncaught(session, found)
-    _known[session.settings.name] = (of, found, missed)
-    return found, missed
-
-
-def caught(session: Session, limit: int) -> tuple[Match, ...]:
-    """Give what of a session has early rules.
-
-    Args:
-        session: the session.
-        limit: rules of one family that it may have.
-    """
-    return _looked(session, limit)[0]
-
-
-def uncaught(session: Session, limit: int) -> str:
-    """Say what of a session has no early rules; empty if all has. A selector with a source means bound sockets.
-
-    Args:
-        session: the session.
-        limit: rules of one family that it may have.
-    """
-    return _looked(session, limit)[1]
+    return Caught(found, _uncaught(session, found))
 
 
 def _caught(session: Session, limit: int) -> tuple[Match, ...]:
@@ -178,15 +163,15 @@ def _span(match: Match) -> tuple[tuple[int, int], ...]:
     return tuple(of.get(word, everything) for word in ("daddr", "sport", "dport"))
 
 
-@lru_cache(maxsize=4)
-def _places(found: tuple[Match, ...]) -> dict[Match, int]:
-    """Give each match the offset of its first priority; one for which there is no place is missing."""
+def _places(found: tuple[Match, ...]) -> tuple[int | None, ...]:
+    """Give the offset of each match's first priority; None where there is no place."""
     bands: dict[int, list[Match]] = {}
     for match in found:
         count = len(match.key[0])
         band = EARLY_SPORT + (5 - count) * EARLY_BAND if match.flow.sport else EARLY_OPEN + (4 - count) * EARLY_BAND
         bands.setdefault(band, []).append(match)
-    return {match: place for band, inside in bands.items() for match, place in _ranked(band, inside)}
+    places = {match: place for band, inside in bands.items() for match, place in _ranked(band, inside)}
+    return tuple(places.get(match) for match in found)
 
 
 def _ranked(band: int, inside: list[Match]) -> Iterator[tuple[Match, int]]:
@@ -223,52 +208,69 @@ def _differ(one: int | None, other: int | None) -> bool:
     return one is not None and other is not None and one != other
 
 
-def _traffics(match: Match, family: Family, default: Member) -> Iterator[Traffic]:
+def _traffics(match: Match, family: Family, bearer: Technology) -> Iterator[Traffic]:
     flow: FlowSelector = match.flow
     if flow.family not in {None, family}:
         return
-    if not match.user and flow.destination is None and technology(default.link) is Technology.VPN:
+    if not match.user and flow.destination is None and bearer is Technology.VPN:
         return  # the kernel's tunnels are root's: what carries the tunnel would be led into it
     for protocol in _protocols(match):
         if FlowSelector(protocol=protocol).family in {None, family}:
             yield Traffic(flow.destination, match.user, protocol, flow.sport, flow.dport)
 
 
-def rules(choices: Iterable[Choice], numbers: Numbers, limit: int) -> Iterator[Rule]:
-    """Give the early rules of all sessions.
+Ways = tuple[tuple[Family, Technology], ...]  # families that have a default service, and what it is made of
+
+
+def rules(
+    choices: Iterable[Choice], of: Mapping[int, Caught], numbers: Numbers, recall: Recall
+) -> tuple[frozenset[Rule], ...]:
+    """Give the early rules of all sessions that have some.
 
     Args:
         choices: the sessions and their services.
+        of: what of each session has early rules, by its number.
         numbers: priorities and marks.
-        limit: rules of one family that a session may have.
+        recall: what the last pass worked out.
     """
-    found = [(choice, match) for choice in choices if choice.defaults for match in caught(choice.session, limit)]
-    if not found:
-        return
-    places = _places(tuple(match for _, match in found))
-    ours = numbers.protocol
-    yield from exceptions(numbers)
-    for choice, match in found:
-        place = places.get(match)
-        if place is None:
-            continue
-        table = numbers.mark(choice.session.number)
-        for family, default in choice.defaults.items():
-            steps = ((table, 0), (MAIN, SPLIT[family]), (table, None))
-            for traffic in _traffics(match, family, default):
-                for step, (where, suppress) in enumerate(steps):
-                    yield Rule(
-                        family, numbers.priority(place + step), NO_SOURCE[family], where, suppress,
-                        mask=numbers.mark_mask, traffic=traffic, protocol=ours,
-                    )  # fmt: skip
+    found = [choice for choice in choices if choice.defaults and of[choice.session.number].matches]
+    places = recall.of("places", _places, tuple(m for c in found for m in of[c.session.number].matches))
+    out, first = [], 0
+    for choice in found:
+        number = choice.session.number
+        mine = of[number].matches
+        spots, first = places[first : first + len(mine)], first + len(mine)
+        ways = tuple((family, technology(member.link)) for family, member in choice.defaults.items())
+        out.append(recall.of(number, _rules, ways, mine, spots, numbers.mark(number), numbers))
+    return tuple(out)
 
 
-def exceptions(numbers: Numbers) -> Iterator[Rule]:
+def _rules(
+    ways: Ways, matches: tuple[Match, ...], places: tuple[int | None, ...], table: int, numbers: Numbers
+) -> frozenset[Rule]:
+    return frozenset(
+        Rule(
+            family, numbers.priority(place + step), NO_SOURCE[family], where, suppress,
+            mask=numbers.mark_mask, traffic=traffic, protocol=numbers.protocol,
+        )
+        for match, place in zip(matches, places, strict=True)
+        if place is not None
+        for family, bearer in ways
+        for traffic in _traffics(match, family, bearer)
+        for step, (where, suppress) in enumerate(((table, 0), (MAIN, SPLIT[family]), (table, None)))
+    )  # fmt: skip
+
+
+def exceptions(numbers: Numbers) -> frozenset[Rule]:
     """Give the rules that send past all sessions what is never theirs, or has a source already.
 
     Args:
         numbers: priorities.
     """
+    return frozenset(_exceptions(numbers))
+
+
+def _exceptions(numbers: Numbers) -> Iterator[Rule]:
     ours, target = numbers.protocol, numbers.priority(AS_WITHOUT)
     never = numbers.priority(EARLY_NEVER)
     for family in Family:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.numbers import SPLIT
 from ..model.policy import Policy
+from ..model.routing import Rule
 from ..model.session import Origin
-from ..model.view import Finding, Service, SessionView
+from ..model.view import Finding, Service
 from ..model.words import Family, Prefix, Severity, host
 from ..model.world import World
-from .early import uncaught
 from .membership import Member
 from .picked import listed, told, unfit
 from .prefixes import span
 from .tables import best_default, borrowing
 
 STRICT = 1  # of rp_filter
+Found = tuple[Finding, ...]
 RANK = {Severity.HIGH: 0, Severity.MEDIUM: 1, Severity.LOW: 2}
 
 
@@ -30,21 +31,36 @@ class Scene:
         policy: what is wished for.
         members: the services, with what was decided about them.
         services: the same, as shown.
-        sessions: as shown.
     """
 
     world: World
     policy: Policy
     members: tuple[Member, ...]
     services: tuple[Service, ...]
-    sessions: tuple[SessionView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """What the checks of sessions look at.
+
+    Args:
+        policy: what is wished for.
+        rules: of others.
+        services: as shown.
+        missed: what of a session has no early rules, in words.
+    """
+
+    policy: Policy
+    rules: tuple[Rule, ...]
+    services: tuple[Service, ...]
+    missed: tuple[str, ...]
 
 
 def _rp_filter(scene: Scene) -> Iterator[Finding]:
     """A strict filter asks by which link the answer would go. Source rules answer "by this one"; without them the
     answer is main's best default, and what comes in elsewhere is dropped.
     """
-    best = best_default(scene.world, Family.INET)
+    best = best_default(scene.world.main, Family.INET)
     leaves_by = {hop.index for hop in best.hops} if best else set()
     for member, service in zip(scene.members, scene.services, strict=True):
         strict = max(member.link.rp_filter, scene.world.rp_filter_all) == STRICT
@@ -96,7 +112,7 @@ def _borrowed(scene: Scene) -> Iterator[Finding]:
     if scene.policy.allow_borrowed:
         return
     for family in Family:
-        by = borrowing(scene.world, family)
+        by = borrowing(scene.world.main, scene.world.lent, family)
         if by is None:
             continue
         for member in scene.members:
@@ -182,7 +198,7 @@ def _walled(scene: Scene) -> Iterator[Finding]:
 def _dead_end(scene: Scene) -> Iterator[Finding]:
     """An error route is not suppressed: where main's best default is one, no table behind main is ever asked."""
     for family, metric in scene.world.dead_ends.items():
-        best = best_default(scene.world, Family(family))
+        best = best_default(scene.world.main, Family(family))
         routed = [s.interface for m, s in zip(scene.members, scene.services, strict=True)
                   if s.routed and m.addresses(Family(family))]  # fmt: skip
         if routed and (best is None or best.metric > metric):
@@ -210,20 +226,20 @@ def _taken(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _marks(scene: Scene) -> Iterator[Finding]:
+def _marks(scene: Sessions) -> Iterator[Finding]:
     """Rules of others that look at bits of our marks; sessions avoid the marks that they would match."""
     mask = scene.policy.numbers.mark_mask
-    rules = [rule for rule in scene.world.rules if rule.mask & mask and rule.mark & mask]
-    if scene.sessions and rules:
+    rules = [rule for rule in scene.rules if rule.mask & mask and rule.mark & mask]
+    if scene.policy.sessions and rules:
         text = f"{len(rules)} rules of others use bits of mpathd's mark mask {mask:#x}, for example: {rules[0].words()}"
         yield Finding("mark-shared", Severity.LOW, text, "give mpathd other bits: mark_mask and mark_base in [numbers]")
 
 
-def _unbound(scene: Scene) -> Iterator[Finding]:
+def _unbound(scene: Sessions) -> Iterator[Finding]:
     """Sessions that law 3 holds for only in part: neither a rule nor a control group catches some of their sockets."""
     limit = scene.policy.early_rules
-    for session in scene.policy.sessions:
-        if missed := uncaught(session, limit):
+    for session, missed in zip(scene.policy.sessions, scene.missed, strict=True):
+        if missed:
             text = (
                 f"session {session.settings.name}: sockets of {missed} that are bound to no address get main's source: "
                 "they are translated, or leave by the service that has it if that is in MultipathRoutedServices"
@@ -232,7 +248,7 @@ def _unbound(scene: Scene) -> Iterator[Finding]:
             yield Finding("unbound-sockets", Severity.LOW, text, cure)
 
 
-def _members(scene: Scene) -> Iterator[Finding]:
+def _members(scene: Sessions) -> Iterator[Finding]:
     """Services named by hand that cannot be members; a client, and whoever is bound by a policy, need not be told."""
     for settings in (session.settings for session in scene.policy.sessions):
         if settings.origin is Origin.DBUS or settings.bounds:
@@ -257,17 +273,42 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _taken,
     _dead_end,
     _walled,
-    _marks,
-    _unbound,
-    _members,
 )
+SESSION_CHECKS: tuple[Callable[[Sessions], Iterator[Finding]], ...] = (_marks, _unbound, _members)
 
 
-def findings(scene: Scene) -> tuple[Finding, ...]:
-    """Give all troubles, gravest first.
+def of_services(world: World, policy: Policy, members: tuple[Member, ...], services: tuple[Service, ...]) -> Found:
+    """Give the troubles of services.
 
     Args:
-        scene: what to look at.
+        world: what was found.
+        policy: what is wished for.
+        members: the services, with what was decided about them.
+        services: the same, as shown.
     """
-    out = {finding: None for check in CHECKS for finding in check(scene)}
-    return tuple(sorted(out, key=lambda f: (RANK[f.severity], f.code, f.text)))
+    scene = Scene(world, policy, members, services)
+    return tuple(finding for check in CHECKS for finding in check(scene))
+
+
+def of_sessions(
+    policy: Policy, rules: tuple[Rule, ...], services: tuple[Service, ...], missed: tuple[str, ...]
+) -> Found:
+    """Give the troubles of sessions.
+
+    Args:
+        policy: what is wished for.
+        rules: of others.
+        services: as shown.
+        missed: what of each session has no early rules, in words.
+    """
+    scene = Sessions(policy, rules, services, missed)
+    return tuple(finding for check in SESSION_CHECKS for finding in check(scene))
+
+
+def ranked(found: Iterable[Finding]) -> Found:
+    """Give troubles once each, gravest first.
+
+    Args:
+        found: all of them.
+    """
+    return tuple(sorted(dict.fromkeys(found), key=lambda f: (RANK[f.severity], f.code, f.text)))

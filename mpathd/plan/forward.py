@@ -56,13 +56,17 @@ def link_marks(
     return tuple(out) if len(out) > 1 else ()  # with one link there is no other way
 
 
-def rules(marks: Iterable[LinkMark], numbers: Numbers) -> Iterator[Rule]:
+def rules(marks: Iterable[LinkMark], numbers: Numbers) -> frozenset[Rule]:
     """Give the rules of links' marks: as those of a session whose table is the link's.
 
     Args:
         marks: the links.
         numbers: priorities.
     """
+    return frozenset(_rules(marks, numbers))
+
+
+def _rules(marks: Iterable[LinkMark], numbers: Numbers) -> Iterator[Rule]:
     mask, ours = numbers.mark_mask, numbers.protocol
     own, main, whole, end = (numbers.priority(n) for n in (SESSION_OWN, SESSION_MAIN, SESSION_TABLE, SESSION_END))
     for link in marks:

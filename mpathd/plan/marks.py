@@ -19,10 +19,9 @@ from ..model.numbers import (
 from ..model.routing import Action, Route, Rule
 from ..model.words import Family, host
 from .sessions import Choice
-from .tables import Main, routes
 
 
-def rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
+def rules(choice: Choice, numbers: Numbers) -> frozenset[Rule]:
     """Give the rules of a session; both families have their ends, whether a service serves them or not (law 5);
     only one that falls back to main has none.
 
@@ -30,8 +29,10 @@ def rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
         choice: the session and its services.
         numbers: priorities and marks.
     """
-    if not choice.marks:
-        return
+    return frozenset(_rules(choice, numbers)) if choice.marks else frozenset()
+
+
+def _rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
     mark, mask, ours = numbers.mark(choice.session.number), numbers.mark_mask, numbers.protocol
     for family in Family:
         if choice.falls_back(family):
@@ -54,18 +55,12 @@ def rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
         yield Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
 
 
-def tables(choices: Iterable[Choice], main: Main, numbers: Numbers) -> Iterator[Route]:
-    """Give the routes of sessions: each one's own table, and those of members that are not routed by themselves.
+def table(routes: Iterable[Route], mark: int, protocol: int) -> frozenset[Route]:
+    """Give the routes of a session's table in one family.
 
     Args:
-        choices: the sessions and their services.
-        main: the main table.
-        numbers: tables and protocol.
+        routes: of the service that is its default.
+        mark: the number of the table.
+        protocol: of our routes.
     """
-    for choice in choices:
-        if not choice.marks:
-            continue
-        mark = numbers.mark(choice.session.number)
-        for family, default in choice.defaults.items():
-            for route in routes(default, family, main, numbers.protocol):
-                yield route.copied(mark, route.hops, numbers.protocol)
+    return frozenset(route.copied(mark, route.hops, protocol) for route in routes)

@@ -8,9 +8,11 @@ from fnmatch import fnmatchcase
 
 from ..model.numbers import MAIN
 from ..model.policy import Policy, ServiceSettings
+from ..model.routing import Rule
 from ..model.words import Family, Prefix, ServiceState, family_of, host
 from ..model.world import Gateway, Link, LinkAddress, World
 from .naming import capable, identifiers
+from .recall import Recall
 from .settings import effective
 
 
@@ -112,14 +114,14 @@ def mac_of(text: str) -> bytes:
         return b""
 
 
-def _admitted(link: Link, policy: Policy) -> bool:
+def _admitted(link: Link, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
     name = next(iter(identifiers([link]).values()))
-    if any(matches(link, name, pattern) for pattern in policy.exclude):
+    if any(matches(link, name, pattern) for pattern in exclude):
         return False
     # A bridge that carries the uplink (a host of virtual machines) is let in by its plain name.
-    if link.name in policy.include and not link.loopback and not link.master:
+    if link.name in include and not link.loopback and not link.master:
         return True
-    return capable(link) and (not policy.include or any(matches(link, name, p) for p in policy.include))
+    return capable(link) and (not include or any(matches(link, name, p) for p in include))
 
 
 def _state(member: Member) -> ServiceState:
@@ -130,12 +132,13 @@ def _state(member: Member) -> ServiceState:
     return ServiceState.CONFIGURATION
 
 
-def _ruled(world: World) -> Mapping[int, frozenset[Prefix]]:
+def _ruled(here: frozenset[Rule], had: frozenset[Rule]) -> Mapping[int, frozenset[Prefix]]:
     """The sources that have rules of ours, or had them until somebody took them away, by table."""
     found: dict[int, set[Prefix]] = {}
-    for rule in world.have.rules | world.had:
-        if rule.source and not rule.mask and rule.table not in {0, MAIN}:
-            found.setdefault(rule.table, set()).add(rule.source)
+    for rules in (here, had):
+        for rule in rules:
+            if rule.source and not rule.mask and rule.table not in {0, MAIN}:
+                found.setdefault(rule.table, set()).add(rule.source)
     return {table: frozenset(sources) for table, sources in found.items()}
 
 
@@ -144,32 +147,61 @@ def _vanished(gone: frozenset[Prefix]) -> frozenset[Prefix]:
     return frozenset(prefix for prefix in gone if family_of(prefix) is Family.INET6)
 
 
-def members(world: World, policy: Policy) -> tuple[Member, ...]:
-    """Give the services, in their order: connected ones first, then by technology, then by index.
+def _trusted(found: tuple[Gateway, ...], order: tuple[str, ...]) -> tuple[Gateway, ...]:
+    """Gateways by trust; those of sources that are not asked are left out."""
+    rank = {source: n for n, source in enumerate(order)}
+    asked = (gateway for gateway in found if gateway.source in rank)
+    return tuple(sorted(asked, key=lambda g: (g.family, rank[g.source], g.metric)))
+
+
+def _member(
+    link: Link,
+    name: str,
+    table: int,
+    settings: ServiceSettings,
+    gateways: tuple[Gateway, ...],
+    ruled: frozenset[Prefix],
+    gone: frozenset[Prefix],
+) -> Member:
+    member = Member(
+        id=name,
+        link=link,
+        table=table,
+        settings=settings,
+        gateways=gateways,
+        state=ServiceState.IDLE,
+        ruled=ruled,
+        kept=frozenset() if link.up else _vanished(gone),
+    )
+    return replace(member, state=_state(member))
+
+
+def members(world: World, policy: Policy, recall: Recall) -> tuple[Member, ...]:
+    """Give the services.
 
     Args:
         world: what was found.
         policy: what is wished for.
+        recall: what the last pass worked out.
     """
-    links = [link for link in world.links.values() if _admitted(link, policy)]
-    names = identifiers(links)
-    ruled = _ruled(world)
-    present = {host(a.address) for link in world.links.values() for a in link.addresses}
-    rank = {source: n for n, source in enumerate(policy.source_order)}
+    every = tuple(world.links.values())
+    links = tuple(link for link in every if recall.of(link.index, _admitted, link, policy.include, policy.exclude))
+    names = recall.of("names", identifiers, links)
+    ruled = recall.of("ruled", _ruled, world.have.rules, world.had)
+    present = recall.of("present", _present, every)
     out: list[Member] = []
     for link in links:
-        table = policy.numbers.table(link.index)
-        gateways = [g for g in world.gateways.get(link.index, ()) if g.source in rank]
-        gateways.sort(key=lambda g: (g.family, rank[g.source], g.metric))
-        member = Member(
-            id=names[link.index],
-            link=link,
-            table=table,
-            settings=effective(policy, names[link.index]),
-            gateways=tuple(gateways),
-            state=ServiceState.IDLE,
-            ruled=ruled.get(table, frozenset()) & {host(a.address) for a in link.addresses},
-            kept=frozenset() if link.up else _vanished(ruled.get(table, frozenset()) - present),
-        )
-        out.append(replace(member, state=_state(member)))
+        table, name = policy.numbers.table(link.index), names[link.index]
+        gateways = recall.of(link.index, _trusted, world.gateways.get(link.index, ()), policy.source_order)
+        settings = recall.of(name, effective, policy.defaults, policy.stored, name)
+        mine = ruled.get(table, NO_PREFIX)
+        here = mine & recall.of(link.index, _present, (link,))
+        out.append(recall.of(link.index, _member, link, name, table, settings, gateways, here, mine - present))
     return tuple(out)
+
+
+NO_PREFIX: frozenset[Prefix] = frozenset()
+
+
+def _present(links: tuple[Link, ...]) -> frozenset[Prefix]:
+    return frozenset(host(address.address) for link in links for address in link.addresses)

@@ -3,11 +3,14 @@
 Rule 1: what is never a session's traffic is decided in one chain, `never`. Rule 2: a session's packet is judged twice,
 by its selectors when it is made, and by the guard when it leaves; only the guard knows the link that it leaves by
 (output's oifname is the one from before the packet was routed again).
+Rule 3: a session is elements of sets that all share, by its mark, and one chain that sets the mark: sets hold what a
+chain would say (an nft transaction costs by its rules), and packets pay the same however many sessions there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from ..model.numbers import Numbers
 from ..model.packet import Chain, Ruleset, Table
@@ -16,8 +19,9 @@ from ..model.statistics import counter
 from ..model.words import Family
 from .forward import LinkMark
 from .membership import Member
+from .recall import Recall
 from .sessions import Choice
-from .shapes import Lookup, lookups
+from .shapes import lookups
 
 # What is never a session's traffic, also with `*-*-*` (mpathd-policy(5)); each line is a test.
 NEVER = (
@@ -41,152 +45,239 @@ LATE = "flags dynamic,timeout; timeout 20s; size 65535"
 OPENED = "ct direction original meta l4proto { tcp, udp }"
 TALK = " . meta l4proto . th dport . th sport"
 
+# What sessions bring, by their marks.
+SHARED = {
+    "sessions": ("set", "type mark"),
+    "kept": ("map", "type mark : verdict"),
+    "carried": ("map", "type mark : verdict"),
+    "dropped": ("map", "type mark : counter"),
+    "sent": ("map", "type mark . ifname : counter"),
+    "received": ("map", "type mark . ifname : counter"),
+    **{
+        f"{name}{bits}": (kind, text.format(f"ipv{bits}_addr"))
+        for bits in (4, 6)
+        for name, kind, text in (
+            ("own", "set", "type mark . {}"),  # a session's addresses
+            ("ok", "set", "type mark . ifname . {}"),  # each with its link
+            ("nat", "map", "type mark . ifname : {}"),  # what a link's packets get for a source
+            ("lost", "set", "type mark"),  # no service in this family
+            ("main", "set", "type mark"),  # none, and then as without a session
+            ("late", "set", "type {} . inet_proto . inet_service . inet_service; " + LATE),
+        )
+    },
+}
+NONE: Mapping[str, str] = {}
+NO_RULESET = Ruleset()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all sessions stand on.
+
+    Args:
+        numbers: marks.
+        forwarding: this machine is a router.
+        uplinks: names of the links that count as uplinks, quoted.
+        ways: names of links whose connections are answered by them, and the verdicts that mark what comes in.
+    """
+
+    numbers: Numbers
+    forwarding: bool
+    uplinks: tuple[str, ...] = ()
+    ways: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def mask(self) -> str:
+        """Our bits of a mark."""
+        return f"{self.numbers.mark_mask:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a session, or a link, brings to the table.
+
+    Args:
+        chains: by name.
+        elements: by the name of a set in SHARED.
+        counters: their names.
+    """
+
+    chains: Mapping[str, Chain]
+    elements: Mapping[str, Mapping[str, str]]
+    counters: frozenset[str] = frozenset()
+
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', "") + '"'
 
 
-def _braces(items: Iterable[str]) -> str:
-    return "{ " + ", ".join(items) + " }"
+def _marked(what: str, mark: int, numbers: Numbers) -> str:
+    """The statement that sets a mark, and leaves the bits of others as they are."""
+    return f"{what} set {what} & {0xFFFFFFFF & ~numbers.mark_mask:#x} | {mark:#x}"
 
 
-def _foreign_bits(numbers: Numbers) -> int:
-    """The bits of a mark that are others', and stay as they are."""
-    return 0xFFFFFFFF & ~numbers.mark_mask
-
-
-def _dropped(choice: Choice) -> str:
-    """The statement that counts what a session may not send."""
-    return f'counter name "{counter("d", choice.session.born)}"'
-
-
-def _refused(which: str, choice: Choice) -> tuple[str, str]:
+def _refused(count: str, which: str = "") -> tuple[str, str]:
     """The rules that refuse packets so that their sockets hear it; a joining MPTCP subflow hears only a reset."""
-    return (
-        f"{which} meta l4proto tcp {_dropped(choice)} reject with tcp reset",
-        f"{which} {_dropped(choice)} reject",
-    )
+    return f"{which}meta l4proto tcp {count} reject with tcp reset", f"{which}{count} reject"
 
 
-def _session(choice: Choice, numbers: Numbers) -> Chain:
+def _session(choice: Choice, mark: int, numbers: Numbers) -> Chain:
     """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
     rules: list[str] = []
     for family in Family:
-        own_family = f"meta nfproto ipv{BITS[family]}"
+        own_family = f"meta nfproto ipv{BITS[family]} "
         if choice.falls_back(family):
-            rules.append(f"{own_family} accept")
-            continue
-        if family not in choice.defaults:
-            nfproto = f"{own_family} oifname @uplinks"
-            rules += _refused(nfproto, choice)
-            continue
-        # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
-        own = f"@own{BITS[family]}_{choice.session.number}"
-        joins = f"tcp option mptcp subtype 1 {WORDS[family]} saddr != {own}"
-        rules.append(f"{joins} {_dropped(choice)} reject with tcp reset")
-    keep = _foreign_bits(numbers)
-    mark = numbers.mark(choice.session.number)
-    rules += [f"{what} set {what} & {keep:#x} | {mark:#x}" for what in ("meta mark", "ct mark")]
-    return Chain((*rules, "accept"))
+            rules.append(f"{own_family}accept")
+        elif family not in choice.defaults:
+            count = f'counter name "{counter("d", choice.session.born)}"'
+            rules += _refused(count, f"{own_family}oifname @uplinks ")
+    marks = (_marked(what, mark, numbers) for what in ("meta mark", "ct mark"))
+    return Chain((*rules, f"{' '.join(marks)} goto marked"))
 
 
-def _bound(choice: Choice, numbers: Numbers) -> Chain:
-    """Packets that have the mark before nft sees them: the socket knew its way, so a wrong source was asked for."""
-    rules: list[str] = []
+def _sources(choice: Choice, mark: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """By which links, with which addresses: when links come and go these change, and no chain does."""
     for family in Family:
-        if choice.falls_back(family):
-            continue
-        which = f"oifname @uplinks {WORDS[family]} saddr != @own{BITS[family]}_{choice.session.number}"
-        rules += _refused(which, choice)
-    keep = _foreign_bits(numbers)
-    rules.append(f"ct direction original ct mark set ct mark & {keep:#x} | {numbers.mark(choice.session.number):#x}")
-    return Chain((*rules, "accept"))
-
-
-def _translation(number: int) -> Chain:
-    """Packets that leave by a link with a source that is not its own get one (law 3)."""
-    right = (f"oifname . {WORDS[f]} saddr @ok{BITS[f]}_{number} accept" for f in Family)
-    return Chain((*right, *(f"snat {WORDS[f]} to oifname map @nat{BITS[f]}_{number}" for f in Family)))
-
-
-def _sets(choice: Choice) -> Iterator[tuple[str, Table]]:
-    """What a session's chains look up: when links come and go these change, and no chain does."""
-    number = choice.session.number
-    for family, kind in ((Family.INET, "ipv4_addr"), (Family.INET6, "ipv6_addr")):
         sources: dict[str, str] = {}
         own: dict[str, str] = {}
         best: dict[str, str] = {}
         for member in choice.serves(family):
-            there, dev = member.addresses(family), _quoted(member.link.name)
+            there, link = member.addresses(family), f"{mark} . {_quoted(member.link.name)}"
             first = next((a for a in there if not a.tentative and not a.deprecated), there[0])
-            best[dev] = first.address
-            sources |= {f"{dev} . {a.address}": "" for a in there}
-            own |= {a.address: "" for a in there}
+            best[link] = first.address
+            sources |= {f"{link} . {a.address}": "" for a in there}
+            own |= {f"{mark} . {a.address}": "" for a in there}
         bits = BITS[family]
-        yield f"ok{bits}_{number}", Table("set", f"type ifname . {kind}", sources)
-        yield f"own{bits}_{number}", Table("set", f"type {kind}", own)
+        yield f"ok{bits}", sources
+        yield f"own{bits}", own
         if choice.session.settings.nat is Nat.AUTO:
-            yield f"nat{bits}_{number}", Table("map", f"type ifname : {kind}", best)
+            yield f"nat{bits}", best
+        if choice.falls_back(family):
+            yield f"main{bits}", {mark: ""}
+        elif family not in choice.defaults:
+            yield f"lost{bits}", {mark: ""}
 
 
-def _guard(choice: Choice) -> Chain:
-    number = choice.session.number
-    sent = f"counter name oifname map @out_{number}"
-    return Chain(
-        (
-            "oifname != @uplinks accept",
-            *(f"{OPENED} update @late{BITS[f]} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
-            f"oifname . ip saddr @ok4_{number} {sent} accept",
-            f"oifname . ip6 saddr @ok6_{number} {sent} accept",
-            f"{_dropped(choice)} drop",
-        )
-    )
+def _part(choice: Choice, ground: Ground) -> Part:
+    numbers, number, born = ground.numbers, choice.session.number, choice.session.born
+    value = numbers.mark(number)
+    mark = f"{value:#x}"
+    chains = {f"s_{number}": _session(choice, value, numbers)}
+    elements = {"sessions": {mark: ""}, "kept": {mark: f"goto s_{number}"}, **dict(_sources(choice, mark))}
+    lost = counter("d", born)
+    elements["dropped"] = {mark: _quoted(lost)}
+    counters = {lost}
+    # A counter for each service that the session allows: they stay while links come and go.
+    for name, kind in (("sent", "o"), ("received", "i")):
+        names = {f"{mark} . {_quoted(m.link.name)}": counter(kind, born, m.id) for m in choice.counted}
+        elements[name] = {key: _quoted(of) for key, of in names.items()}
+        counters.update(names.values())
+    if ground.forwarding:
+        chains[f"c_{number}"] = Chain((f"{_marked('meta mark', value, numbers)} accept",))
+        elements["carried"] = {mark: f"goto c_{number}"}
+    return Part(chains, elements, frozenset(counters))
 
 
-def _forwarded(mark: str, keep: str, more: tuple[str, ...] = ()) -> Chain:
-    """What comes from behind us on a connection that has a mark already."""
-    return Chain((*more, "iifname @uplinks accept", f"meta mark set meta mark & {keep} | {mark}", "accept"))
+def _link(link: LinkMark, numbers: Numbers) -> Part:
+    """A link whose connections are answered by it: l_ marks those that come in, r_ their answers."""
+    index = link.member.link.index
+    chains = {
+        f"l_{index}": Chain((f"{_marked('ct mark', link.mark, numbers)} accept",)),
+        f"r_{index}": Chain((f"{_marked('meta mark', link.mark, numbers)} accept",)),
+    }
+    return Part(chains, {"carried": {f"{link.mark:#x}": f"goto r_{index}"}})
 
 
-def _refusal(choice: Choice, uplinks: Iterable[str]) -> Chain:
-    """What is to be forwarded and has no way hears it at once: of an unreachable network UDP hears nothing."""
-    rules: list[str] = []
-    ways = _braces(uplinks)  # nft 1.0.6 takes no named set of names for what fib finds
-    for family in Family:
-        if family not in choice.defaults and not choice.falls_back(family):
-            which = f"meta nfproto ipv{BITS[family]} fib daddr oifname {ways}"
-            rules += _refused(which, choice)
-    return Chain(tuple(rules))
-
-
-def _arrivals(
-    numbers: Numbers,
-    links: tuple[LinkMark, ...],
-    looks: Iterable[Lookup],
-    everything: tuple[int, ...],
-    *,
-    forwarding: bool,
-) -> Iterator[str]:
+def _arrivals(ground: Ground, forwarded: Iterable[str]) -> Iterator[str]:
     """What comes in: late answers, connections of links, what is known, and then what is to be forwarded."""
-    mask = f"{numbers.mark_mask:#x}"
     for family in Family:
         late = f"{WORDS[family]} saddr . meta l4proto . th sport . th dport @late{BITS[family]}"
         yield f"iifname @uplinks ct state new {late} drop"
-    if links:
+    if ground.ways:
         yield "ct state new iifname vmap @links"
-    yield f"ct mark & {mask} vmap @arrivals"
-    if not forwarding:
-        return
-    yield from ("iifname lo accept", "iifname @uplinks accept", "jump never", NEVER[-1])
-    yield from (f"{look.expression} vmap @{look.name}" for look in looks if "meta sk" not in look.expression)
-    yield from (f"goto s_{number}" for number in everything[:1])
+    known = f"ct mark & {ground.mask}"
+    yield f"{known} @sessions iifname @uplinks counter name {known} . iifname map @received"
+    yield from forwarded
 
 
-def _counted(choice: Choice, kind: str) -> Table:
-    """A counter for each service that the session allows: they stay while links come and go."""
-    born = choice.session.born
-    elements = {_quoted(m.link.name): _quoted(counter(kind, born, m.id)) for m in choice.counted}
-    return Table("map", "type ifname : counter", elements)
+def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
+    """The chains that all share.
+
+    Args:
+        ground: what they stand on.
+        finds: rules that find a session by its selectors.
+    """
+    mine, known = f"meta mark & {ground.mask}", f"ct mark & {ground.mask}"
+    count = f"counter name {mine} map @dropped"
+    source = {f: f"{mine} . oifname . {WORDS[f]} saddr @ok{BITS[f]}" for f in Family}
+    foreign = {f: f"{mine} . {WORDS[f]} saddr != @own{BITS[f]}" for f in Family}
+    as_without = tuple(f"meta nfproto ipv{BITS[f]} {mine} @main{BITS[f]} accept" for f in Family)
+    out = {
+        "never": Chain(NEVER[:-1]),
+        # What has the mark before nft sees it: the socket knew its way, so a wrong source was asked for.
+        "bound": Chain(
+            (
+                *as_without,
+                *(f"oifname @uplinks {foreign[f]} goto refused" for f in Family),
+                NEVER[-1],
+                f"{mine} vmap @kept",
+            )
+        ),
+        # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
+        "marked": Chain((*(f"tcp option mptcp subtype 1 {foreign[f]} goto refused" for f in Family), "accept")),
+        "refused": Chain(_refused(count)),
+        "output": Chain(
+            (
+                "jump never",
+                f"{mine} @sessions goto bound",
+                NEVER[-1],
+                f"{known} vmap @kept",
+                *finds,
+                *(f"oifname @uplinks {WORDS[f]} daddr{TALK} @late{BITS[f]} drop" for f in Family),
+            ),
+            "type route hook output priority mangle; policy accept;",
+        ),
+        # Packets that leave by a link with a source that is not its own get one (law 3).
+        "nat": Chain(
+            (
+                *(f"{source[f]} accept" for f in Family),
+                *(f"snat {WORDS[f]} to {mine} . oifname map @nat{BITS[f]}" for f in Family),
+            ),
+            "type nat hook postrouting priority srcnat; policy accept;",
+        ),
+        "guard": Chain(
+            (
+                f"{mine} != @sessions accept",
+                "jump never",
+                "oifname != @uplinks accept",
+                *as_without,
+                *(f"{OPENED} update @late{BITS[f]} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
+                *(f"{source[f]} counter name {mine} . oifname map @sent accept" for f in Family),
+                f"{count} drop",
+            ),
+            "type filter hook postrouting priority 150; policy accept;",
+        ),
+    }
+    forwarded: tuple[str, ...] = ()
+    if ground.forwarding:
+        forwarded = (
+            "iifname lo accept",
+            "iifname @uplinks accept",
+            f"{known} vmap @carried",
+            "jump never",
+            NEVER[-1],
+            *(rule for rule in finds if "meta sk" not in rule),  # what is not our own has no socket here
+        )
+        # Behind `arrive`, whose verdicts end the chain. Of an unreachable network UDP hears nothing. nft 1.0.6 takes no
+        # named set of names for what fib finds.
+        lost = (f"meta nfproto ipv{BITS[f]} {mine} @lost{BITS[f]}" for f in Family)
+        ways = f"fib daddr oifname {{ {', '.join(ground.uplinks)} }}"
+        refuse = tuple(f"{which} {ways} goto refused" for which in lost if ground.uplinks)
+        out["refuse"] = Chain(refuse, "type filter hook prerouting priority -149; policy accept;")
+    out["arrive"] = Chain(
+        tuple(_arrivals(ground, forwarded)), "type filter hook prerouting priority mangle; policy accept;"
+    )
+    return out
 
 
 def ruleset(
@@ -196,6 +287,7 @@ def ruleset(
     links: tuple[LinkMark, ...] = (),
     *,
     forwarding: bool = False,
+    recall: Recall | None = None,
 ) -> Ruleset:
     """Give the whole table; nothing at all while no session marks, and no link does.
 
@@ -205,81 +297,42 @@ def ruleset(
         numbers: marks.
         links: those whose connections are answered by them.
         forwarding: this machine is a router.
+        recall: what the last pass worked out.
     """
     marking = [choice for choice in choices if choice.marks]
     if not marking and not links:
-        return Ruleset()
-    mask, keep = f"{numbers.mark_mask:#x}", f"{_foreign_bits(numbers):#x}"
+        return NO_RULESET
+    known = recall or Recall()
     looks, everything = lookups(choice.session for choice in marking)
+    ground = Ground(
+        numbers,
+        forwarding,
+        tuple(_quoted(member.link.name) for member in found if member.way_out),
+        tuple((_quoted(link.member.link.name), f"goto l_{link.member.link.index}") for link in links),
+    )
+    parts = tuple(known.of(c.session.number, _part, c, Ground(numbers, forwarding)) for c in marking)
+    parts += tuple(known.of(link.member.id, _link, link, numbers) for link in links)
+    finds = (*(f"{look.expression} vmap @{look.name}" for look in looks), *(f"goto s_{n}" for n in everything[:1]))
+    chains = known.of("chains", _chains, ground, finds)
     tables = {look.name: look.table for look in looks}
-    tables["uplinks"] = Table(
-        "set", "type ifname", {_quoted(member.link.name): "" for member in found if member.way_out}
-    )
-    chains = {"never": Chain(NEVER[:-1])}
-    bound, kept, nats, guards, arrivals, refusals = {}, {}, {}, {}, {}, {}
-    for choice in marking:
-        number = choice.session.number
-        mark = f"{numbers.mark(number):#x}"
-        chains[f"s_{number}"] = _session(choice, numbers)
-        chains[f"b_{number}"] = _bound(choice, numbers)
-        bound[mark] = f"goto b_{number}"
-        chains[f"g_{number}"] = _guard(choice)
-        chains[f"c_{number}"] = _forwarded(mark, keep, (f"iifname @uplinks counter name iifname map @in_{number}",))
-        tables[f"out_{number}"], tables[f"in_{number}"] = _counted(choice, "o"), _counted(choice, "i")
-        arrivals[mark] = f"goto c_{number}"
-        if forwarding:
-            chains[f"q_{number}"] = _refusal(choice, tables["uplinks"].elements)
-            refusals[mark] = f"goto q_{number}"
-        kept[mark], guards[mark] = f"goto s_{number}", f"goto g_{number}"
-        if choice.session.settings.nat is Nat.AUTO:
-            chains[f"n_{number}"] = _translation(number)
-            nats[mark] = f"goto n_{number}"
-        tables.update(_sets(choice))
-    for link in links:
-        mark, index = f"{link.mark:#x}", link.member.link.index
-        chains[f"l_{index}"] = Chain((f"ct mark set ct mark & {keep} | {mark}", "accept"))
-        chains[f"r_{index}"] = _forwarded(mark, keep)
-        arrivals[mark] = f"goto r_{index}"
-    ways = {_quoted(link.member.link.name): f"goto l_{link.member.link.index}" for link in links}
-    tables["links"] = Table("map", "type ifname : verdict", ways)
-    for bits, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
-        tables[f"late{bits}"] = Table("set", f"type {kind} . inet_proto . inet_service . inet_service; {LATE}")
-    for name, elements in (
-        ("bound", bound),
-        ("kept", kept),
-        ("nats", nats),
-        ("guards", guards),
-        ("arrivals", arrivals),
-        ("refusals", refusals),
-    ):
-        tables[name] = Table("map", "type mark : verdict", elements)
-    chains["output"] = Chain(
-        (
-            "jump never",
-            f"meta mark & {mask} vmap @bound",
-            NEVER[-1],
-            f"ct mark & {mask} vmap @kept",
-            *(f"{look.expression} vmap @{look.name}" for look in looks),
-            *(f"goto s_{number}" for number in everything[:1]),
-            *(f"oifname @uplinks {WORDS[f]} daddr{TALK} @late{BITS[f]} drop" for f in Family),
-        ),
-        "type route hook output priority mangle; policy accept;",
-    )
-    chains["nat"] = Chain(
-        (f"meta mark & {mask} vmap @nats",), "type nat hook postrouting priority srcnat; policy accept;"
-    )
-    chains["guard"] = Chain(
-        (f"meta mark & {mask} == 0 accept", "jump never", f"meta mark & {mask} vmap @guards"),
-        "type filter hook postrouting priority 150; policy accept;",
-    )
-    chains["arrive"] = Chain(
-        tuple(_arrivals(numbers, links, looks, everything, forwarding=forwarding)),
-        "type filter hook prerouting priority mangle; policy accept;",
-    )
-    if forwarding:  # behind `arrive`, whose verdicts end the chain
-        chains["refuse"] = Chain(
-            (f"meta mark & {mask} vmap @refusals",), "type filter hook prerouting priority -149; policy accept;"
-        )
-    counters = {counter("d", choice.session.born) for choice in marking}
-    counters |= {counter(kind, c.session.born, m.id) for c in marking for m in c.counted for kind in "io"}
-    return Ruleset(tables, chains, frozenset(counters))
+    tables["uplinks"] = known.of("uplinks", _names, ground.uplinks)
+    for name in SHARED:
+        brought = tuple(part.elements.get(name, NONE) for part in parts)
+        tables[name] = known.of(name, _merged, name, tuple(filter(None, brought)))
+    tables["links"] = Table("map", "type ifname : verdict", dict(ground.ways))
+    return known.of("ruleset", _together, chains, tables, parts)
+
+
+def _names(names: tuple[str, ...]) -> Table:
+    return Table("set", "type ifname", dict.fromkeys(names, ""))
+
+
+def _merged(name: str, parts: tuple[Mapping[str, str], ...]) -> Table:
+    kind, type_ = SHARED[name]
+    return Table(kind, type_, {key: value for part in parts for key, value in part.items()})
+
+
+def _together(chains: Mapping[str, Chain], tables: Mapping[str, Table], parts: tuple[Part, ...]) -> Ruleset:
+    every = {name: chain for part in parts for name, chain in part.chains.items()} | dict(chains)
+    counters: frozenset[str] = frozenset()
+    return Ruleset(tables, every, counters.union(*(part.counters for part in parts)))

@@ -60,15 +60,16 @@ def defaults(policy: Policy) -> ServiceSettings:
     return apply(policy.defaults, policy.stored.defaults)
 
 
-def effective(policy: Policy, service: str) -> ServiceSettings:
+def effective(configured: ServiceSettings, stored: Stored, service: str) -> ServiceSettings:
     """Give the settings of a service.
 
     Args:
-        policy: everything wished for.
+        configured: from mpathd.conf and the command line.
+        stored: what was saved.
         service: its identifier.
     """
-    lasting = apply(defaults(policy), policy.stored.services.get(service, {}))
-    return apply(lasting, policy.stored.passing.get(service, {}))
+    lasting = apply(apply(configured, stored.defaults), stored.services.get(service, {}))
+    return apply(lasting, stored.passing.get(service, {}))
 
 
 def edited(stored: Stored, edit: Edit) -> Stored:

@@ -9,7 +9,7 @@ from ..model.numbers import Numbers
 from .sessions import Choice
 
 
-def markings(choices: Iterable[Choice], homes: Container[str], numbers: Numbers) -> Iterator[Marking]:
+def markings(choices: Iterable[Choice], homes: Container[str], numbers: Numbers) -> frozenset[Marking]:
     """Give the control groups of sessions, and of their users: there MPTCP's subflows are held, too. Marks stay while a
     session falls back to main: they have no rules then.
 
@@ -18,7 +18,10 @@ def markings(choices: Iterable[Choice], homes: Container[str], numbers: Numbers)
         homes: control groups that are there to be entered.
         numbers: marks.
     """
-    every = tuple(choices)
+    return frozenset(_markings(tuple(choices), homes, numbers))
+
+
+def _markings(every: tuple[Choice, ...], homes: Container[str], numbers: Numbers) -> Iterator[Marking]:
     taken: set[str] = set()
     for choice in sorted(every, key=lambda choice: (-choice.session.settings.priority, choice.session.born)):
         settings = choice.session.settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..model.numbers import METRIC6, SPLIT
 from ..model.routing import Hop, Route
-from ..model.words import Family, Prefix, family_of
+from ..model.words import Address, Family, Prefix, family_of
 from ..model.world import Gateway, World
 from .membership import Member
 from .prefixes import Index, holds, span
@@ -44,15 +44,15 @@ def shortish(route: Route) -> bool:
     return span(route.destination)[2] <= SPLIT[route.family]
 
 
-def sort_main(world: World) -> Main:
+def sort_main(main: Iterable[Route]) -> Main:
     """Sort the main table.
 
     Args:
-        world: what was found.
+        main: its routes.
     """
     by_link: dict[int, list[Route]] = {}
     specifics: dict[Family, list[Prefix]] = {family: [] for family in Family}
-    for route in world.main:
+    for route in main:
         for index in {hop.index for hop in route.hops}:
             by_link.setdefault(index, []).append(route)
         if not shortish(route) and not route.destination.startswith((LINK_LOCAL, MULTICAST)):
@@ -92,18 +92,18 @@ def _first_of_each(routes: Iterable[Route]) -> list[Route]:
     return list(found.values())
 
 
-def _stranded(route: Route, hop: Hop, near: list[Prefix]) -> bool:
+def _stranded(route: Route, hop: Hop, around: list[Prefix]) -> bool:
     """Whether the kernel would find no way to a copied hop's router."""
     if hop.via is None or hop.onlink or hop.via.startswith("fe80:") or family_of(hop.via) is not route.family:
         return False
-    return not any(holds(prefix, hop.via) for prefix in near)
+    return not any(holds(prefix, hop.via) for prefix in around)
 
 
-def _reachable(route: Route, near: list[Prefix]) -> Route:
+def _reachable(route: Route, around: list[Prefix]) -> Route:
     """A copy that the kernel takes: main may hold a router that no route leads to any more; the copy says "onlink"."""
-    if not any(_stranded(route, hop, near) for hop in route.hops):
+    if not any(_stranded(route, hop, around) for hop in route.hops):
         return route
-    hops = tuple(replace(hop, onlink=True) if _stranded(route, hop, near) else hop for hop in route.hops)
+    hops = tuple(replace(hop, onlink=True) if _stranded(route, hop, around) else hop for hop in route.hops)
     return replace(route, hops=hops)
 
 
@@ -129,37 +129,65 @@ def _way_out(member: Member, family: Family, copies: list[Route], protocol: int)
     )
 
 
-def routes(member: Member, family: Family, main: Main, protocol: int) -> tuple[Route, ...]:
-    """Give the routes of a service's table in one family; none while nothing can leave by the link.
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What of the main table a service's table depends on, in one family.
 
     Args:
-        member: the service.
-        family: the family.
-        main: the main table.
-        protocol: of our routes.
+        routes: those by the link.
+        specifics: those of them that are copied.
+        inside: destinations of others that lie inside of those.
     """
-    if not member.link.carrier or not member.addresses(family):
-        return ()
-    theirs = [route for route in main.by_link.get(member.link.index, ()) if route.family is family]
-    copies = _first_of_each(
-        _copy(route, member, protocol)
+
+    routes: tuple[Route, ...]
+    specifics: tuple[Route, ...]
+    inside: frozenset[Prefix]
+
+
+def near(main: Main, index: int, family: Family) -> Near:
+    """Give what of the main table concerns a link.
+
+    Args:
+        main: the main table.
+        index: the link.
+        family: the family.
+    """
+    theirs = tuple(route for route in main.by_link.get(index, ()) if route.family is family)
+    specifics = tuple(
+        route
         for route in theirs
         if not shortish(route)
         and route.protocol not in DAEMONS
         and not route.destination.startswith((LINK_LOCAL, MULTICAST))
     )
+    inside = {inner for route in specifics for inner in main.prefixes[family].inside(route.destination)}
+    return Near(theirs, specifics, frozenset(inside))
+
+
+def routes(member: Member, family: Family, main: Near, protocol: int) -> frozenset[Route]:
+    """Give the routes of a service's table in one family; none while nothing can leave by the link.
+
+    Args:
+        member: the service.
+        family: the family.
+        main: what of the main table concerns its link.
+        protocol: of our routes.
+    """
+    if not member.link.carrier or not member.addresses(family):
+        return frozenset()
+    copies = _first_of_each(_copy(route, member, protocol) for route in main.specifics)
     own = {route.destination for route in copies}
-    near = [route.destination for route in copies if route.on_link]
-    out = [_reachable(route, near) for route in copies]
+    around = [route.destination for route in copies if route.on_link]
+    out = [_reachable(route, around) for route in copies]
     gateway = next((g for g in member.gateways if g.family is family), None)
-    defaults = [route for route in theirs if route.is_default]
+    defaults = [route for route in main.routes if route.is_default]
     if defaults and gateway is not None and gateway.source == "main":
-        out.extend(_reachable(route, near) for route in _first_of_each(_copy(r, member, protocol) for r in defaults))
+        out.extend(_reachable(route, around) for route in _first_of_each(_copy(r, member, protocol) for r in defaults))
     elif way := _way_out(member, family, copies, protocol):
         out.append(way)
-    thrown = {inner for route in copies for inner in main.prefixes[family].inside(route.destination)} - own
-    out.extend(_throw(family, member.table, destination, protocol) for destination in sorted(thrown))
-    return tuple(out)
+    thrown = sorted(main.inside - own)
+    out.extend(_throw(family, member.table, destination, protocol) for destination in thrown)
+    return frozenset(out)
 
 
 def _throw(family: Family, table: int, destination: Prefix, protocol: int) -> Route:
@@ -167,14 +195,14 @@ def _throw(family: Family, table: int, destination: Prefix, protocol: int) -> Ro
     return Route(family, table, destination, (), metric=metric, throw=True, protocol=protocol)
 
 
-def best_default(world: World, family: Family) -> Route | None:
+def best_default(main: Iterable[Route], family: Family) -> Route | None:
     """Give the default of main that an unbound socket takes, of the real ones or the split ones.
 
     Args:
-        world: what was found.
+        main: its routes.
         family: the family.
     """
-    found = [route for route in world.main if route.family is family and shortish(route)]
+    found = [route for route in main if route.family is family and shortish(route)]
     return min(found, key=lambda r: (-span(r.destination)[2], r.metric), default=None)
 
 
@@ -193,29 +221,30 @@ class Borrowing:
     addresses: frozenset[str]
 
 
-def borrowing(world: World, family: Family) -> Borrowing | None:
+def borrowing(main: Iterable[Route], lent: Mapping[tuple[int, int], Address], family: Family) -> Borrowing | None:
     """Tell whether main's best default borrows addresses.
 
     Args:
-        world: what was found.
+        main: its routes.
+        lent: as in World.
         family: the family.
     """
-    best = best_default(world, family)
+    best = best_default(main, family)
     if best is None:
         return None
     hop = best.hops[0]
     device = hop.dev or f"interface {hop.index}"
-    return Borrowing(device, frozenset(hop.index for hop in best.hops), chosen_sources(world, best))
+    return Borrowing(device, frozenset(hop.index for hop in best.hops), chosen_sources(lent, best))
 
 
-def chosen_sources(world: World, route: Route) -> frozenset[str]:
+def chosen_sources(lent: Mapping[tuple[int, int], Address], route: Route) -> frozenset[str]:
     """Give the foreign addresses that unbound sockets get when they leave by a route of main.
 
     Args:
-        world: what was found.
+        lent: as in World.
         route: the route.
     """
     if route.source:
         return frozenset({route.source})
-    lent = (world.lent.get((route.family, hop.index)) for hop in route.hops)
-    return frozenset(address for address in lent if address)
+    found = (lent.get((route.family, hop.index)) for hop in route.hops)
+    return frozenset(address for address in found if address)

@@ -120,8 +120,9 @@ def mpathd(stack: ExitStack) -> Player:
         routes = [lab.ip("client", f"{family} route show table {mark}").split() for family in ("-4", "-6")]
         if not all("default" in words and dev not in words for words in routes):
             return False
-        return f'"{dev}"' not in lab.exec("client", ["nft", "list", "map", "inet", "mpathd", "nats"]).stdout + "".join(
-            lab.exec("client", ["nft", "list", "set", "inet", "mpathd", f"ok{family}_{mark >> 16}"]).stdout
+        return f'"{dev}"' not in "".join(
+            lab.exec("client", ["nft", "list", kind, "inet", "mpathd", f"{name}{family}"]).stdout
+            for kind, name in (("set", "ok"), ("map", "nat"))
             for family in (4, 6)
         )
 

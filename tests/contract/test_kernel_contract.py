@@ -19,8 +19,8 @@ from mpathd.model.numbers import MAIN, Numbers
 from mpathd.model.routing import Action, Hop, KernelState, Route, Rule, Step, Verb
 from mpathd.model.words import Address, Family, Prefix, host
 from mpathd.model.world import Link, LinkAddress, World
-from mpathd.plan.desire import service_rules
 from mpathd.plan.diff import diff
+from mpathd.plan.services import service_rules
 
 A1, A6 = Address("10.0.1.2"), Address("fd00:0:1::2")
 NS = "contract-kernel"

@@ -44,7 +44,7 @@ def test_readme_shows_rules_as_the_kernel_does() -> None:
     """The rules in the picture are those that mpathd makes, in their order, for each of its addresses."""
     from mpathd.model.numbers import Numbers
     from mpathd.model.words import Address, Family, host
-    from mpathd.plan.desire import service_rules
+    from mpathd.plan.services import service_rules
 
     text = (ROOT / "README.md").read_text()
     shown = [re.sub(r"\s+#.*", "", line) for line in re.findall(r"^2\d{4}:.*$", text, re.MULTILINE)]

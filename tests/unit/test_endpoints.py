@@ -23,7 +23,7 @@ from mpathd.model.view import Service
 from mpathd.model.words import Address, Family, MptcpMode, ServiceState, Technology, host
 from mpathd.model.world import LinkAddress
 from mpathd.plan.contest import Contest
-from mpathd.plan.desire import service_rules
+from mpathd.plan.services import service_rules
 
 NUMBERS = Numbers()
 FAR = Address("192.0.2.9")

@@ -17,9 +17,9 @@ from mpathd.model.routing import Hop, KernelState, Route, Rule
 from mpathd.model.view import Service
 from mpathd.model.words import Address, Family, MptcpMode, Prefix, ServiceState, Technology, family_of, host
 from mpathd.model.world import LinkAddress
-from mpathd.plan.desire import service_rules
 from mpathd.plan.mptcp import Wanted, changes, desire, spare
 from mpathd.plan.ownership import adoptable, farewell, holds, kept, restored
+from mpathd.plan.services import service_rules
 
 NUMBERS = Numbers()
 DEFAULTS = Mptcp(limits=Limits(2, 0))  # as the kernel starts

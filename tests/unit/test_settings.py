@@ -34,11 +34,11 @@ def test_a_service_s_own_value_wins_over_the_stored_default_and_that_over_the_fi
     assert defaults(policy).multipath_routing
 
     policy = replace(policy, stored=Stored({"multipath_routing": False}))
-    assert not effective(policy, "a").multipath_routing
+    assert not effective(policy.defaults, policy.stored, "a").multipath_routing
 
     policy = replace(policy, stored=Stored({"multipath_routing": False}, {"a": {"multipath_routing": True}}))
-    assert effective(policy, "a").multipath_routing
-    assert not effective(policy, "b").multipath_routing
+    assert effective(policy.defaults, policy.stored, "a").multipath_routing
+    assert not effective(policy.defaults, policy.stored, "b").multipath_routing
 
 
 def test_a_default_forgets_what_services_had_of_it_and_nothing_else() -> None:
@@ -55,13 +55,13 @@ def test_what_passes_wins_until_the_same_is_set_to_last() -> None:
     off = Edit({"autoconnect": False}, "a", lasting=False)
     stored = edited(edited(Stored({}, {"a": {"multipath_routing": True}}), off), replace(off, service="b"))
 
-    assert [effective(Policy(stored=stored), name).autoconnect for name in "abc"] == [False, False, True]
-    assert effective(Policy(stored=stored), "a").multipath_routing
+    assert [effective(ServiceSettings(), stored, name).autoconnect for name in "abc"] == [False, False, True]
+    assert effective(ServiceSettings(), stored, "a").multipath_routing
     assert load(dump(stored)) == Stored({}, {"a": {"multipath_routing": True}}), "the next start knows nothing of it"
     assert edited(stored, replace(off, values={"autoconnect": True})).passing["a"] == {"autoconnect": True}
 
     lasting = edited(stored, Edit({"autoconnect": True}, "a"))
-    assert [effective(Policy(stored=lasting), name).autoconnect for name in "ab"] == [True, False]
+    assert [effective(ServiceSettings(), lasting, name).autoconnect for name in "ab"] == [True, False]
     assert lasting.passing == {"b": {"autoconnect": False}}
     assert edited(stored, Edit({"mpath_tcp_link": "off"}, "a")).passing == stored.passing
     assert edited(stored, Edit({"autoconnect": True})) == Stored(
