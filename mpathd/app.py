@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .bus.face import Face
 
 DONE, FAILED = 0, 1
+YOUNG = 50_000  # new objects until the youngest are looked through
 BUS_PATIENCE = 1.0  # seconds that READY waits for the name on the bus
 
 
@@ -274,6 +276,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
                 for face in faces:
                     await face.tried()
         systemd.notify(f"READY=1\nSTATUS={len(loop.view.services)} services")
+        _rarely_collect()
         await stop.wait()
         systemd.notify("STOPPING=1")
         for face in faces:
@@ -281,6 +284,14 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
         for task in tasks:
             task.cancel()
     eye.close()
+
+
+def _rarely_collect() -> None:
+    """Look for cycles seldom, and never again through what was there at the start: what a pass makes goes by itself,
+    and a look through everything takes 3 ms, mostly in the midst of a pass (measured: a quarter of its time).
+    """
+    gc.freeze()
+    gc.set_threshold(YOUNG, 20, 20)
 
 
 def _faces(loop: LiveAgent) -> Iterator[Face]:

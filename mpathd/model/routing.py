@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum, StrEnum
 
 from .marking import Marking
 from .mptcp import Change
@@ -54,7 +54,7 @@ def metric_words(raw: bytes) -> str:
     return out
 
 
-class Action(Enum):
+class Action(IntEnum):
     """What a rule does with what it matches (include/uapi/linux/fib_rules.h)."""
 
     LOOKUP = 1
@@ -316,7 +316,7 @@ class KernelState:
     sockets: frozenset[Marking] = frozenset()
 
 
-class Verb(Enum):
+class Verb(StrEnum):
     """What a step does."""
 
     ADD = "add"

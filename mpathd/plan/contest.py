@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..model.marking import Marking
 from ..model.mptcp import Change
-from ..model.packet import Connections, Load
-from ..model.routing import KernelState, Route, Step, Verb
+from ..model.packet import Load
+from ..model.routing import KernelState, Route, Rule, Step, Verb
 from ..model.view import Finding
 from ..model.words import Severity
 from .mptcp import Wanted
@@ -30,10 +31,16 @@ def undone(step: Step, wanted: KernelState | Wanted) -> bool:
         return isinstance(step.what, Change) and holds(wanted, step.what)
     if isinstance(step.what, Load):
         return wanted.packets == step.what.want
-    if isinstance(step.what, Connections):
-        return False  # each one is new; forgetting repeats nothing
-    there = step.what in wanted.routes or step.what in wanted.rules or step.what in wanted.sockets
-    return not there if step.verb is Verb.DELETE else there
+    match step.what:
+        case Route():
+            there = step.what in wanted.routes
+        case Rule():
+            there = step.what in wanted.rules
+        case Marking():
+            there = step.what in wanted.sockets
+        case _:
+            return False  # Connections: each one is new; forgetting repeats nothing
+    return there is not (step.verb is Verb.DELETE)
 
 
 @dataclass(slots=True)

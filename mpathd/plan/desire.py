@@ -134,7 +134,7 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Desire
     filled = [tables.of(m, family) for m in found for family in Family if decided[m.id][family].routed]
     filled += [r for c in choices if c.marks for r in tables.copied(c, numbers.mark(c.session.number))]
 
-    claims = services.claims((m, decided[m.id]) for m in found)
+    claims = known.of("claims", services.claims, tuple((m, decided[m.id]) for m in found))
     rules = [known.of(m.link.index, services.rules, numbers, m.table, claims[m.id]) for m in found]
     rules += [known.of(choice.session.number, marks.rules, choice, numbers) for choice in choices]
     caught = {s.number: known.of(s.number, early.caught, s, policy.early_rules) for s in policy.sessions}

@@ -66,6 +66,7 @@ SHARED = {
         )
     },
 }
+FORWARDED = {"carried", "lost4", "lost6"}  # a router's
 NONE: Mapping[str, str] = {}
 NO_RULESET = Ruleset()
 
@@ -317,9 +318,12 @@ def ruleset(
     tables = {look.name: look.table for look in looks}
     tables["uplinks"] = known.of("uplinks", _names, ground.uplinks)
     for name in SHARED:
+        if name in FORWARDED and not forwarding:
+            continue
         brought = tuple(part.elements.get(name, NONE) for part in parts)
         tables[name] = known.of(name, _merged, name, tuple(filter(None, brought)))
-    tables["links"] = Table("map", "type ifname : verdict", dict(ground.ways))
+    if links:
+        tables["links"] = Table("map", "type ifname : verdict", dict(ground.ways))
     return known.of("ruleset", _together, chains, tables, parts)
 
 

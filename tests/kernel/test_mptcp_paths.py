@@ -24,6 +24,7 @@ pytestmark = pytest.mark.kernel
 
 FLOW = [f"*-*-tcp-*-{MPTCP_PORT}"]
 ENGINES = ("packets", "sockets")
+PATIENCE = 30.0  # seconds: each try of a lost subflow comes after twice the time, and may come before the way is free
 FORBIDDEN = 3  # the link that the session may not use; the first one is its default service, the second its member
 
 
@@ -202,7 +203,7 @@ def test_what_a_session_forbids_is_not_tried_again(case: Case, engine: str) -> N
         )
         case.lab.exec("r2", ["nft", "delete table ip fault"])
         # It was lost after the forbidden one: once it is back, that one would have been tried too.
-        eventually(lambda: OF[4][1] in subflows(case, 4), what="the member's subflow is brought back")
+        eventually(lambda: OF[4][1] in subflows(case, 4), PATIENCE, "the member's subflow is brought back")
         forbidden = [line for line in before.splitlines() if line.startswith(f"{OF[4][FORBIDDEN - 1]} ")]
         assert forbidden[0] in case.lab.ip("client", "mptcp endpoint show").splitlines()
         peer.close(number)
