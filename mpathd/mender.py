@@ -79,6 +79,7 @@ class Mender:
         self._ear: Ear | None = None
         self._due: dict[Address, TimerHandle] = {}
         self._gap: dict[Address, float] = {}
+        self._losses = 0  # that were heard of
         self._whole: set[Address] = set()  # endpoints that no connection missed when it was last looked
 
     def listen(self, wanted: bool) -> None:
@@ -100,11 +101,14 @@ class Mender:
         ours = {endpoint.address for endpoint in self._endpoints.ours}
         for event in self._ear.drain(lambda: self._ask(ours)):
             if event.kind is Kind.SUB_CLOSED and event.error and event.source in ours:
+                self._losses += 1
                 self._ask((event.source,))
 
     def _ask(self, addresses: Iterable[Address]) -> None:
-        """Try endpoints a while from now, each time a longer one."""
+        """Try endpoints a while from now, each time a longer one; what was well in between is a new matter."""
         for address in addresses:
+            if address in self._whole:
+                self._forget(address)
             if address not in self._due:
                 self._gap[address] = gap = min(LONGEST, self._gap.get(address, FIRST / 2) * 2)
                 self._due[address] = self._loop.call_later(gap, self._try, address)
@@ -113,15 +117,20 @@ class Mender:
         del self._due[address]
         endpoint = next((one for one in self._endpoints.ours if one.address == address), None)
         if endpoint is None or address in self._whole:
-            self._whole.discard(address)
-            del self._gap[address]
+            self._forget(address)
             return
+        self._ask((address,))  # what came of it; first, since the thread may find at once that it is well
         self._endpoints.renew(endpoint, self._numbers(), partial(self._allowed, endpoint))
-        self._ask((address,))  # what came of it
+
+    def _forget(self, address: Address) -> None:
+        self._whole.discard(address)
+        self._gap.pop(address, None)
+        if (handle := self._due.pop(address, None)) is not None:
+            handle.cancel()
 
     def _allowed(self, endpoint: Endpoint) -> bool:
         """Look, in the thread that then deletes and adds."""
-        eye = self._see()
+        eye, losses = self._see(), self._losses
         try:
             views = connections(eye.connections(), eye.subflows(), (), {})
         except OSError as error:  # it is tried again later
@@ -130,7 +139,7 @@ class Mender:
         finally:
             eye.close()
         forbids = self._forbids()
-        if not missed(views, endpoint, forbids):
+        if not missed(views, endpoint, forbids) and losses == self._losses:  # else it may be lost since it was read
             self._whole.add(endpoint.address)
         allowed = bool(mendable(views, (endpoint,), forbids))
         if allowed:

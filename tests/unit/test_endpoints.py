@@ -325,6 +325,17 @@ class Ear:
         self.closed = True
 
 
+class Handle:
+    """Of a call that is to come."""
+
+    def __init__(self, clock: Clock, call: tuple[float, Callable[..., None], tuple[Any, ...]]) -> None:
+        self._clock, self._call = clock, call
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        self._clock.calls.remove(self._call)
+
+
 class Clock:
     """An event loop of which only time is used."""
 
@@ -340,9 +351,10 @@ class Clock:
         """Forget it."""
         del self.readers[fd]
 
-    def call_later(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
+    def call_later(self, seconds: float, call: Callable[..., None], *args: Any) -> Handle:
         """Note it."""
         self.calls.append((seconds, call, args))
+        return Handle(self, self.calls[-1])
 
     def ring(self) -> list[float]:
         """Let all calls happen, and give the seconds that they had waited."""
@@ -408,6 +420,21 @@ def test_a_lost_subflow_is_tried_anew_with_growing_pauses_and_forgotten_when_it_
     assert mending.clock.calls == []  # idle
     mending.hears("10.0.2.2")
     assert mending.clock.ring() == [0.5]
+
+
+def test_what_is_lost_again_before_the_last_look_is_a_new_matter(mending: Mending) -> None:
+    mending.hears("10.0.2.2")
+    for _ in range(4):
+        mending.clock.ring()
+        mending.pass_()
+    mending.eye.by.append("10.0.2.2")
+    assert mending.clock.ring() == [8]  # it is back; there is a last look, 16 seconds from now
+    mending.eye.by.remove("10.0.2.2")
+    mending.hears("10.0.2.2")
+
+    before = mending.id
+    assert mending.clock.ring() == [0.5]
+    assert mending.id != before
 
 
 def test_what_a_living_subflow_uses_is_not_touched(mending: Mending) -> None:
