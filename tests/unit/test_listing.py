@@ -57,8 +57,9 @@ class Kernel:
             datagrams.append(end)
         self.queue += datagrams
 
-    def receive(self) -> bytes:
-        return self.queue.pop(0)
+    def receive(self, known: bytes = b"") -> bytes:
+        data = self.queue.pop(0)
+        return known if data == known else data
 
 
 def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:

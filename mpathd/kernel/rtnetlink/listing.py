@@ -94,12 +94,16 @@ class Listing(Generic[T]):
         sequence, self._sequence = self._sequence or self._netlink.number(), 0
         receive = self._netlink.receive
         self._netlink.send(message(self._kind, F_DUMP, sequence, self._body))
-        place, before = 0, self._answer.datagrams
-        while (data := receive()) and place < len(before) and data == before[place]:
-            place += 1
-            if place == len(before):  # it says that it was all
+        place, data = 0, b""
+        for place, before in enumerate(self._answer.datagrams):  # noqa: B007
+            data = receive(before)
+            if data is not before:
+                break
+        else:
+            if data:  # the last one says that it was all
                 self._sequence = sequence
                 return False
+            data = receive()
         walk = Walk(self._answer, place, sequence, self._meaning, self._memo)
         while not walk.take(data):
             data = receive()
@@ -177,9 +181,9 @@ class Walk(Generic[T]):
         old, new = self._old, self.new
         new.datagrams.append(data)
         new.firsts.append(len(new.values))
-        at, done = 0, False
+        at, done, view = 0, False, memoryview(data)
         while at + HEADER.size <= size:
-            if run := self._run(data, at):
+            if run := self._run(view, at):
                 first, self.at = self.at, self.at + run
                 new.values += old.values[first : self.at]
                 shift = new.ends[-1] - old.ends[first]
@@ -207,7 +211,7 @@ class Walk(Generic[T]):
         self._pieces.append(data[:at])
         return done
 
-    def _run(self, data: bytes, at: int) -> int:
+    def _run(self, data: memoryview, at: int) -> int:
         """How many messages are here that came in this order the last time too."""
         text, ends, first = self._old.text, self._old.ends, self.at
         start = ends[first]

@@ -31,8 +31,12 @@ class Ours(Generic[T]):
             return False
         plain = len(self.values) == self._count  # each of them once: what has gone is not there a second time
         self._count += len(come) - len(gone)
-        found = self.values.difference(gone).union(come) if plain else frozenset(everything())
-        if plain and len(found) != self._count:
+        found = self.values
+        if plain and gone:
+            found = found.difference(gone)
+        if plain and come:
+            found = found.union(come)
+        if not plain or len(found) != self._count:
             found = frozenset(everything())
         if found == self.values:
             return False
