@@ -1,20 +1,27 @@
-"""Steps of the model to bytes for the kernel."""
+"""Steps of the model to bytes for the kernel.
+
+Attributes stand in the order in which the kernel tells of them (net/core/fib_rules.c, fib_nl_fill_rule;
+net/ipv4/fib_semantics.c, fib_dump_info; net/ipv6/route.c, rt6_fill_node; seen on 6.18), and what it always tells is
+always said: so what was written is known again by its bytes. A kernel with another order is understood as well.
+"""
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_pton
 
 from ...model.routing import Action, Hop, Route, Rule, Step, Traffic, Verb
-from ...model.words import Address, Family
-from .decode import FRMSG, RTMSG, RTN_THROW, RTN_UNICAST, RTNEXTHOP, RTNH_F_ONLINK, SCOPE_LINK
+from ...model.words import Address, Family, Prefix
+from .decode import RTMSG, RTN_THROW, RTN_UNICAST, RTNEXTHOP, RTNH_F_ONLINK, SCOPE_LINK
 from .wire import (
     DELROUTE,
     DELRULE,
-    F_ACK,
     F_APPEND,
     F_CREATE,
     F_EXCL,
     F_REPLACE,
+    HEADER,
     NEWROUTE,
     NEWRULE,
     U16,
@@ -23,39 +30,57 @@ from .wire import (
     message,
 )
 
+# struct fib_rule_hdr; then table, suppress_prefixlen and protocol, which every rule has, each with its header.
+RULE = struct.Struct("=BBBBBxxBI HHI HHI HHBxxx")
+NUMBER = struct.Struct("=HHI")  # an attribute that is a number
+TWO = struct.Struct("=HHIHHI")
+LOOPBACK = attribute(3, b"lo\0")
+NO_SUPPRESS = 0xFFFFFFFF
+COMPAT = 252  # RT_TABLE_COMPAT: what stands for a table that an octet cannot name
+LASTING = attribute(12, bytes(32))  # struct rta_cacheinfo of an IPv6 route without an end
+MEDIUM = attribute(20, b"\0")  # the preference of IPv6 routes that have none
+ADDRESSES = 65536  # of which the bytes are remembered
+
 FLAGS = {
     Verb.ADD: F_CREATE | F_EXCL,
     Verb.REPLACE: F_CREATE | F_REPLACE,
     Verb.APPEND: F_CREATE | F_APPEND,
     Verb.DELETE: 0,
 }
-KINDS = {
-    (Route, Verb.ADD): NEWROUTE,
-    (Route, Verb.REPLACE): NEWROUTE,
-    (Route, Verb.APPEND): NEWROUTE,
-    (Route, Verb.DELETE): DELROUTE,
-    (Rule, Verb.ADD): NEWRULE,
-    (Rule, Verb.REPLACE): NEWRULE,
-    (Rule, Verb.DELETE): DELRULE,
-}
 
 
+@lru_cache(ADDRESSES)
 def _packed(family: Family, text: str) -> bytes:
     return inet_pton(AF_INET if family is Family.INET else AF_INET6, text)
 
 
-def _hop(route_family: Family, hop: Hop) -> bytes:
+@lru_cache(ADDRESSES)
+def _prefix(family: Family, kind: int, prefix: Prefix) -> tuple[int, bytes]:
+    """How long a prefix is, and its attribute."""
+    network, _, bits = prefix.partition("/")
+    return int(bits), attribute(kind, _packed(family, network))
+
+
+def _way(family: Family, hop: Hop) -> bytes:
+    """What a hop says beside its link."""
     out = b""
     if hop.via is not None:
-        if ":" in hop.via and route_family is Family.INET:
+        if ":" in hop.via and family is Family.INET:
             out += attribute(18, U16.pack(AF_INET6) + _packed(Family.INET6, hop.via))
         else:
-            out += attribute(5, _packed(route_family, hop.via))
+            out += attribute(5, _packed(family, hop.via))
+    if hop.realm:
+        out += NUMBER.pack(8, 11, hop.realm)
     if hop.encap:
         out += attribute(21, hop.encap[:2]) + attribute(22, hop.encap[2:])
-    if hop.realm:
-        out += attribute(11, U32.pack(hop.realm))
     return out
+
+
+def _hop(family: Family, hop: Hop) -> bytes:
+    """The only hop of a route."""
+    if hop.via is None or hop.realm or hop.encap:
+        return NUMBER.pack(8, 4, hop.index) + _way(family, hop)
+    return _way(family, hop) + NUMBER.pack(8, 4, hop.index)
 
 
 def route(value: Route, *, delete: bool = False) -> bytes:
@@ -65,34 +90,32 @@ def route(value: Route, *, delete: bool = False) -> bytes:
         value: the route.
         delete: leave out what does not help to find it.
     """
-    network, _, bits = value.destination.partition("/")
+    family, table = value.family, value.table
+    bits, destination = _prefix(family, 1, value.destination)
     single = value.hops[0] if len(value.hops) == 1 else None
     flags = RTNH_F_ONLINK if single and single.onlink and not delete else 0
-    scope = SCOPE_LINK if value.link_scope and value.family is Family.INET else 0
+    scope = SCOPE_LINK if value.link_scope and family is Family.INET else 0
     body = RTMSG.pack(
-        value.family, int(bits), 0, value.tos, min(value.table, 255) if value.table < 256 else 0,
+        family, bits, 0, value.tos, table if table < 256 else COMPAT,
         value.protocol, scope, RTN_THROW if value.throw else RTN_UNICAST, flags,
-    )  # fmt: skip
-    if bits != "0":
-        body += attribute(1, _packed(value.family, network))
-    body += attribute(15, U32.pack(value.table))
-    if value.metric:
-        body += attribute(6, U32.pack(value.metric))
-    if value.source:
-        body += attribute(7, _packed(value.family, value.source))
-    if value.metrics:
-        body += attribute(8, value.metrics)
-    if value.preference and not delete:
-        body += attribute(20, bytes((value.preference,)))
+    ) + NUMBER.pack(8, 15, table)  # fmt: skip
+    if bits:
+        body += destination
+    metric = NUMBER.pack(8, 6, value.metric) if value.metric else b""
+    source = attribute(7, _packed(family, value.source)) if value.source else b""
+    metrics = attribute(8, value.metrics) if value.metrics else b""
+    body += metric + metrics + source if family is Family.INET else source + metrics + metric
     if single:
-        body += attribute(4, U32.pack(single.index)) + _hop(value.family, single)
+        body += _hop(family, single)
     elif value.hops:
         many = b""
         for hop in value.hops:
-            inner = _hop(value.family, hop)
+            inner = _way(family, hop)
             flag = RTNH_F_ONLINK if hop.onlink else 0
             many += RTNEXTHOP.pack(8 + len(inner), flag, hop.weight - 1, hop.index) + inner
         body += attribute(9, many)
+    if value.preference and not delete:
+        body += attribute(20, bytes((value.preference,)))
     return body
 
 
@@ -102,34 +125,37 @@ def rule(value: Rule) -> bytes:
     Args:
         value: the rule; one with `other` attributes is not ours to write.
     """
-    source, _, bits = (value.source or "").partition("/")
-    table = value.table if value.table < 256 else 0
-    traffic = value.traffic or Traffic()
-    destination, _, to_bits = (traffic.destination or "").partition("/")
-    body = FRMSG.pack(value.family, int(to_bits or 0), int(bits or 0), 0, table, value.action.value, 0)
-    body += attribute(6, U32.pack(value.priority))
-    if source:
-        body += attribute(2, _packed(value.family, source))
-    if destination:
-        body += attribute(1, _packed(value.family, destination))
-    if value.traffic is not None:
-        body += attribute(3, b"lo\0")
+    family, table, traffic = value.family, value.table, value.traffic
+    from_bits, source = _prefix(family, 2, value.source) if value.source else (0, b"")
+    to_bits, destination = 0, b""
+    if traffic is not None and traffic.destination:
+        to_bits, destination = _prefix(family, 1, traffic.destination)
+    body = RULE.pack(
+        family, to_bits, from_bits, 0, table if table < 256 else COMPAT, value.action.value, 0, 8, 15, table,
+        8, 14, NO_SUPPRESS if value.suppress is None else value.suppress, 5, 21, value.protocol,
+    )  # fmt: skip
+    if traffic is not None:
+        body += LOOPBACK
+    body += NUMBER.pack(8, 6, value.priority)
+    if value.mark:
+        body += TWO.pack(8, 10, value.mark, 8, 16, value.mask)
+    elif value.mask:
+        body += NUMBER.pack(8, 16, value.mask)
     if value.action is Action.GOTO:
-        body += attribute(4, U32.pack(value.target))
-    if value.action is Action.LOOKUP:
-        body += attribute(15, U32.pack(value.table))
-    if value.suppress is not None:
-        body += attribute(14, U32.pack(value.suppress))
-    if value.mask:
-        body += attribute(10, U32.pack(value.mark)) + attribute(16, U32.pack(value.mask))
+        body += NUMBER.pack(8, 4, value.target)
+    return body + (_ports(traffic) if traffic is not None else b"") + destination + source
+
+
+def _ports(traffic: Traffic) -> bytes:
+    out = b""
     if traffic.user is not None:
-        body += attribute(20, U32.pack(traffic.user) * 2)
-    if traffic.ipproto is not None:
-        body += attribute(22, bytes((traffic.ipproto,)))
+        out += attribute(20, U32.pack(traffic.user) * 2)
     for number, ports in ((23, traffic.sport), (24, traffic.dport)):
         if ports is not None:
-            body += attribute(number, U16.pack(ports[0]) + U16.pack(ports[1]))
-    return body + attribute(21, bytes((value.protocol,)))
+            out += attribute(number, U16.pack(ports[0]) + U16.pack(ports[1]))
+    if traffic.ipproto is not None:
+        out += attribute(22, bytes((traffic.ipproto,)))
+    return out
 
 
 def question(family: Family, destination: Address, index: int) -> bytes:
@@ -151,7 +177,24 @@ def step(value: Step, sequence: int) -> bytes:
         value: the step.
         sequence: comes back in the kernel's answer.
     """
-    what = value.what
-    assert isinstance(what, Route | Rule), "other steps are for other hands"
-    body = route(what, delete=value.verb is Verb.DELETE) if isinstance(what, Route) else rule(what)
-    return message(KINDS[type(what), value.verb], FLAGS[value.verb] | F_ACK, sequence, body)
+    what, verb = value.what, value.verb
+    if isinstance(what, Rule):
+        kind, flags, body = DELRULE if verb is Verb.DELETE else NEWRULE, FLAGS[verb], rule(what)
+    else:
+        assert isinstance(what, Route), "other steps are for other hands"
+        kind, flags = DELROUTE if verb is Verb.DELETE else NEWROUTE, FLAGS[verb]
+        body = route(what, delete=verb is Verb.DELETE)
+    return message(kind, flags, sequence, body)
+
+
+def echo(what: Route | Rule, request: bytes) -> bytes:
+    """Give the body of the message by which the kernel will tell of what was written.
+
+    Args:
+        what: the object.
+        request: as it was written.
+    """
+    body = request[HEADER.size :]
+    if isinstance(what, Rule) or what.family is Family.INET:
+        return body
+    return body[: -len(MEDIUM)] + LASTING + body[-len(MEDIUM) :] if what.preference else body + LASTING + MEDIUM

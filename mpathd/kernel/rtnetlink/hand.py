@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ...model.errors import Refusal
-from ...model.numbers import LOCAL, MAIN, SPLIT
+from ...model.numbers import SPLIT
 from ...model.routing import Hop, KernelState, Route, Rule, Step, Verb
 from ...model.words import Address, Family
-from ...model.world import Link, LinkAddress, Uncopied, World
+from ...model.world import World
 from . import decode, encode, nexthop
+from .links import Links
+from .ours import Together, chained, united
+from .routes import Routes
+from .rules import Rules
 from .socket import Netlink
-from .wire import GETADDR, GETLINK, GETNEXTHOP, GETROUTE, GETRULE, U32, attribute
-
-SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS in IFLA_EXT_MASK: counters would make every link message differ
+from .wire import GETNEXTHOP, GETROUTE
 
 # Answers that mean "it is as you want": gone already, or there already. The next look tells if not.
 DONE = {Verb.DELETE: {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}, Verb.ADD: set()}
 
 # Destinations that only a default leads to: reserved for documents (RFC 5737, RFC 3849). Nothing is sent to them.
 ANYWHERE = {Family.INET: Address("192.0.2.1"), Family.INET6: Address("2001:db8::1")}
-
-KERNELS_OWN = {LOCAL, 0}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,18 @@ class Hand:
 
     def __init__(self) -> None:
         self._netlink = Netlink()
-        self._memo: dict[bytes, object] = {}
-        self._fresh: dict[bytes, object] = {}
-        self._names: dict[int, str] = {}
-        self._ending: set[Route] = set()  # routes that had an end at the last look
+        self._links = Links(self._netlink)
+        self._routes = {family: Routes(self._netlink, family, self._read_nexthops) for family in Family}
+        self._rules = {family: Rules(self._netlink, family) for family in Family}
         self._nexthops: Mapping[int, tuple[Hop, ...]] | None = None
+        self._borrow_by: tuple[object, ...] = (None, None, None)
+        self._borrowers: tuple[tuple[Family, int], ...] = ()
+        self._world: World | None = None
+        self._written: Together[frozenset[Route]] = Together(united)
+        self._ruled: Together[frozenset[Rule]] = Together(united)
+        self._main: Together[tuple[Route, ...]] = Together(chained)
+        self._strangers: Together[tuple[Route, ...]] = Together(chained)
+        self._others: Together[tuple[Rule, ...]] = Together(chained)
 
     @property
     def port(self) -> int:
@@ -63,68 +67,24 @@ class Hand:
         self._netlink.close()
 
     def look(self, protocol: int) -> World:
-        """Read everything, whole.
+        """Read everything, whole. What has not changed is the same object as the last time.
 
         Args:
             protocol: what marks routes and rules as ours.
         """
-        self._fresh = {}
         self._nexthops = None
-        links = self._links()
-        names = {index: link.name for index, link in links.items()}
-        if names != self._names:  # routes print the names of their links: decode them anew
-            self._names, self._memo = names, {}
-        main: list[Route] = []
-        uncopied: list[Uncopied] = []
-        ours: list[Route] = []
-        rules: list[Rule] = []
-        foreign: list[Rule] = []
-        strangers: list[Route] = []
-        dead_ends: dict[int, int] = {}
-        walls: list[tuple[Family, int, str]] = []
-        ending: set[Route] = set()
-        expiry: float | None = None
+        linked = self._links.look()
+        routed = ruled = False
         for family in Family:
-            for plain in self._routes(family):
-                if plain.dead_end is not None and plain.table not in {MAIN, LOCAL}:
-                    walls.append((family, plain.table, f"{plain.destination} metric {plain.dead_end}"))
-                elif plain.dead_end is not None and plain.table == MAIN:
-                    dead_ends[family] = min(plain.dead_end, dead_ends.get(family, plain.dead_end))
-                if plain.route is None or plain.route.table in KERNELS_OWN:
-                    continue
-                found = self._expanded(plain) if plain.nexthop else plain
-                if found.route is None:
-                    continue
-                if found.route.protocol == protocol:
-                    ours.append(found.route)
-                elif found.route.table != MAIN:
-                    strangers.append(found.route)
-                else:
-                    left = self._left(found.route, found.expires)
-                    if left is not None and left <= 0:  # run out; the kernel's clean-up comes later
-                        continue
-                    if left is not None:
-                        ending.add(found.route)
-                        expiry = min(expiry or left, left)
-                    if found.why_not:
-                        uncopied.append(Uncopied(family, found.indexes, found.destination, found.why_not))
-                    elif not found.route.throw:
-                        main.append(found.route)
-            for rule in self._rules(family):
-                (rules if rule.protocol == protocol else foreign).append(rule)
-        self._memo, self._ending = self._fresh, ending
-        return World(
-            links=links,
-            main=tuple(main),
-            uncopied=tuple(uncopied),
-            lent=self._lent(links, main),
-            rules=tuple(foreign),
-            foreign=tuple(strangers),
-            dead_ends=dead_ends,
-            walls=tuple(walls),
-            have=KernelState(frozenset(ours), frozenset(rules)),
-            next_expiry=expiry,
-        )
+            routed = self._routes[family].look(protocol, self._links.names) or routed
+            ruled = self._rules[family].look(protocol) or ruled
+        links_and_main = (self._links.links, *(routes.main for routes in self._routes.values()))
+        if any(new is not old for new, old in zip(links_and_main, self._borrow_by, strict=True)):
+            self._borrow_by, self._borrowers = links_and_main, tuple(self._borrowing())
+        lent = self._lent()
+        if self._world is None or linked or routed or ruled or lent != self._world.lent:
+            self._world = self._joined(lent)
+        return self._world
 
     def apply(self, steps: Sequence[Step]) -> Report:
         """Write steps in their order; all are tried.
@@ -132,75 +92,66 @@ class Hand:
         Args:
             steps: what to write.
         """
+        requests = [encode.step(step, 0) for step in steps]
+        answers = self._netlink.request(requests)
         done: list[Step] = []
         refused: list[tuple[Step, Refusal]] = []
-        answers = self._netlink.request([encode.step(step, 0) for step in steps])
-        for step, (number, text) in zip(steps, answers, strict=True):
-            if not number or number in DONE.get(step.verb, ()):
-                done.append(step)
-            else:
+        for step, request, (number, text) in zip(steps, requests, answers, strict=True):
+            if number and number not in DONE.get(step.verb, ()):
                 refused.append((step, Refusal(str(step), number, text)))
+                continue
+            done.append(step)
+            if step.verb is not Verb.DELETE:
+                self._wrote(step.what, request)
         return Report(tuple(done), tuple(refused))
 
-    def _decoded(self, raw: bytes, how: Callable[[bytes, int, int], T]) -> T:
-        # Nearly every object is byte for byte what it was at the last look, and decoding is pure: the same
-        # bytes give the same value. Only what this look saw is kept for the next.
-        value = self._memo.get(raw)
-        if value is None:
-            value = how(raw, 0, len(raw))
-        self._fresh[raw] = value
-        return value  # type: ignore[return-value]
+    def _wrote(self, what: object, request: bytes) -> None:
+        if isinstance(what, Rule):
+            self._rules[what.family].wrote(what, encode.echo(what, request))
+        elif isinstance(what, Route):
+            self._routes[what.family].wrote(what, encode.echo(what, request))
 
-    def _links(self) -> dict[int, Link]:
-        # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
-        # look as one that is up and has none.
-        addresses: dict[int, list[LinkAddress]] = {}
-        for family in Family:
-            for raw in self._netlink.dump(GETADDR, bytes((family,)) + bytes(7)):
-                index, address = self._decoded(raw, decode.link_address)
-                addresses.setdefault(index, []).append(address)
-        body = bytes(16) + attribute(29, U32.pack(SKIP_STATS))
-        links = [self._decoded(raw, decode.link) for raw in self._netlink.dump(GETLINK, body)]
-        return {
-            link.index: replace(link, addresses=tuple(addresses[link.index])) if link.index in addresses else link
-            for link in links
-        }
+    def _joined(self, lent: Mapping[tuple[int, int], Address]) -> World:
+        routes, rules = list(self._routes.values()), list(self._rules.values())
+        written = self._written.of(*(one.ours for one in routes))
+        ruled = self._ruled.of(*(one.ours for one in rules))
+        have = KernelState(written, ruled)
+        if self._world is not None and self._world.have.routes is written and self._world.have.rules is ruled:
+            have = self._world.have
+        return World(
+            links=self._links.links,
+            main=self._main.of(*(one.main for one in routes)),
+            uncopied=chained(one.uncopied for one in routes),
+            lent=lent,
+            rules=self._others.of(*(one.foreign for one in rules)),
+            foreign=self._strangers.of(*(one.foreign for one in routes)),
+            dead_ends={one.family: one.dead_end for one in routes if one.dead_end is not None},
+            walls=chained(one.walls for one in routes),
+            have=have,
+            next_expiry=min((one.expiry for one in routes if one.expiry is not None), default=None),
+        )
 
-    def _left(self, route: Route, expires: float | None) -> float | None:
-        """Seconds that a route has left. Within a tick of its end the kernel says 0, as of one that has no end."""
-        return decode.TICK if expires is None and route in self._ending else expires
+    def _borrowing(self) -> Iterator[tuple[Family, int]]:
+        """Defaults of main by links without an address of that family."""
+        for routes in self._routes.values():
+            for route in routes.main:
+                if route.source or int(route.destination.partition("/")[2]) > SPLIT[route.family]:
+                    continue
+                for hop in route.hops:
+                    link = self._links.links.get(hop.index)
+                    if link and not any(a.family is route.family and a.usable for a in link.addresses):
+                        yield route.family, hop.index
 
-    def _routes(self, family: Family) -> list[decode.Found]:
-        # One unfiltered dump costs less than one for main and one for each of our tables, in which others may be too.
-        return [self._decoded(raw, self._route) for raw in self._netlink.dump(GETROUTE, bytes((family,)) + bytes(11))]
-
-    def _lent(self, links: Mapping[int, Link], main: Sequence[Route]) -> dict[tuple[int, int], Address]:
+    def _lent(self) -> dict[tuple[int, int], Address]:
         """Sources of defaults by links without an address: the kernel alone knows its order of devices."""
         out: dict[tuple[int, int], Address] = {}
-        for route in main:
-            if int(route.destination.partition("/")[2]) > SPLIT[route.family] or route.source:
-                continue
-            for hop in route.hops:
-                link = links.get(hop.index)
-                if link and not any(a.family is route.family and a.usable for a in link.addresses):
-                    body = encode.question(route.family, ANYWHERE[route.family], hop.index)
-                    answer = self._netlink.ask(GETROUTE, body)
-                    if answer and (source := decode.source(answer)):
-                        out[route.family, hop.index] = source
+        for family, index in self._borrowers:
+            answer = self._netlink.ask(GETROUTE, encode.question(family, ANYWHERE[family], index))
+            if answer and (source := decode.source(answer)):
+                out[family, index] = source
         return out
 
-    def _route(self, data: bytes, at: int, end: int) -> decode.Found:
-        return decode.route(data, at, end, self._names)
-
-    def _rules(self, family: Family) -> list[Rule]:
-        return [self._decoded(raw, decode.rule) for raw in self._netlink.dump(GETRULE, bytes((family,)) + bytes(11))]
-
-    def _expanded(self, found: decode.Found) -> decode.Found:
-        """Spell out a route that names a nexthop object."""
+    def _read_nexthops(self) -> Mapping[int, tuple[Hop, ...]]:
         if self._nexthops is None:
             self._nexthops = nexthop.decode(self._netlink.dump(GETNEXTHOP, bytes(8)))
-        hops = tuple(replace(h, dev=self._names.get(h.index, "")) for h in self._nexthops.get(found.nexthop, ()))
-        if found.route is None or not hops:
-            return decode.Found(None)
-        indexes = tuple(hop.index for hop in hops)
-        return replace(found, route=replace(found.route, hops=hops), indexes=indexes)
+        return self._nexthops

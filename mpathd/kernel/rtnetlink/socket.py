@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from .wire import (
+    F_ACK,
     F_ACK_TLVS,
     F_CAPPED,
     F_DUMP,
@@ -16,6 +17,8 @@ from .wire import (
     NLMSG_DONE,
     NLMSG_ERROR,
     S32,
+    U16,
+    U32,
     attributes,
     message,
     messages,
@@ -28,6 +31,9 @@ RECEIVE = 256 * 1024  # bytes at a time; the kernel fills at most 32 KiB of a du
 BUFFER = 4 * 1024 * 1024  # of the socket; SO_RCVBUFFORCE needs CAP_NET_ADMIN, which the daemon has
 BATCH = 100  # requests in one sendmsg: their answers fit the default buffer, should BUFFER be refused
 TRIES = 10  # of a dump that another writer interrupted; then the last one is taken, an event is under way
+
+DONE = (0, "")  # the answer to a request that is done
+FLAGS, SEQUENCE = 6, 8  # where they stand in a message's header
 
 # A dump in a family that the kernel was built or booted without, or of a table that is not there, is empty.
 EMPTY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT, errno.EPFNOSUPPORT}
@@ -77,8 +83,28 @@ class Netlink:
         """Give the socket back."""
         self._sock.close()
 
-    def _receive(self) -> bytes:
-        return bytes(self._view[: self._sock.recv_into(self._buffer)])
+    def number(self) -> int:
+        """Give a sequence number that nobody has had."""
+        self._sequence += 1
+        return self._sequence
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Send requests.
+
+        Args:
+            data: one, or several one behind the other.
+        """
+        self._sock.send(data)
+
+    def receive(self, known: bytes = b"") -> bytes:
+        """Wait for the next datagram.
+
+        Args:
+            known: what it may be: then it is given as this object.
+        """
+        size = self._sock.recv_into(self._buffer)
+        data = self._view[:size]
+        return known if size == len(known) and known.startswith(data) else bytes(data)
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """Ask for a whole list and return its messages' bodies.
@@ -105,7 +131,7 @@ class Netlink:
         self._sock.send(message(kind, F_DUMP, self._sequence, body))
         interrupted = False
         while True:
-            data = self._receive()
+            data = self.receive()
             for what, flags, sequence, _, at, end in messages(data):
                 if sequence != self._sequence:
                     continue
@@ -134,7 +160,7 @@ class Netlink:
         self._sequence += 1
         self._sock.send(message(kind, 0, self._sequence, body))
         while True:
-            data = self._receive()
+            data = self.receive()
             for what, _, sequence, _, at, end in messages(data):
                 if sequence == self._sequence:
                     return None if what == NLMSG_ERROR else data[at:end]
@@ -143,7 +169,7 @@ class Netlink:
         """Send requests back to back and give the answer of each: errno (0 is done) and the kernel's words.
 
         Args:
-            requests: messages with F_ACK; their sequence numbers are set here.
+            requests: messages; their sequence numbers and F_ACK are set here.
         """
         out: list[tuple[int, str]] = []
         for start in range(0, len(requests), BATCH):
@@ -151,26 +177,31 @@ class Netlink:
         return out
 
     def _batch(self, requests: Sequence[bytes]) -> list[tuple[int, str]]:
-        first = self._sequence + 1
-        self._sequence += len(requests)
-        joined = bytearray()
-        for offset, request in enumerate(requests):
-            length, kind, flags, _, _ = HEADER.unpack_from(request)
-            joined += HEADER.pack(length, kind, flags, first + offset, 0) + request[16:]
-        self._sock.send(joined)
-        answers: dict[int, tuple[int, str]] = {}
-        while len(answers) < len(requests):
-            data = self._receive()
+        # Only the last one is answered in any case: the kernel takes them one by one, in their order, and answers each
+        # that it refuses.
+        first = last = self._sequence + 1
+        joined = bytearray(b"".join(requests))
+        place = at = 0
+        for last, request in enumerate(requests, first):
+            U32.pack_into(joined, at + SEQUENCE, last)
+            place, at = at, at + len(request)
+        U16.pack_into(joined, place + FLAGS, U16.unpack_from(joined, place + FLAGS)[0] | F_ACK)
+        self._sequence = last
+        self.send(joined)
+        answers = [DONE] * len(requests)
+        while True:
+            data = self.receive()
             for what, flags, sequence, _, at, end in messages(data):
-                if what == NLMSG_ERROR and first <= sequence <= self._sequence:
-                    answers[sequence] = _answer(data, flags, at, end)
-        return [answers[first + offset] for offset in range(len(requests))]
+                if what == NLMSG_ERROR and first <= sequence <= last:
+                    answers[sequence - first] = _answer(data, flags, at, end)
+                    if sequence == last:
+                        return answers
 
 
 def _answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:
     number = -S32.unpack_from(data, at)[0]
     if not number:
-        return 0, ""
+        return DONE
     text = os.strerror(number)
     if flags & F_ACK_TLVS:
         length = 16 if flags & F_CAPPED else HEADER.unpack_from(data, at + 4)[0]

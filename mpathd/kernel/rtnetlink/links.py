@@ -1,0 +1,58 @@
+"""Links with their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...model.words import Family
+from ...model.world import Link, LinkAddress
+from . import decode
+from .listing import Listing
+from .socket import Netlink
+from .wire import GETADDR, GETLINK, U32, attribute
+
+SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS in IFLA_EXT_MASK: counters would make every link message differ
+
+
+class Links:
+    """Them.
+
+    Args:
+        netlink: the socket.
+    """
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._addresses = [
+            Listing(netlink, GETADDR, bytes((family,)) + bytes(7), decode.link_address) for family in Family
+        ]
+        self._bare = Listing(netlink, GETLINK, bytes(16) + attribute(29, U32.pack(SKIP_STATS)), decode.link)
+        self._whole: dict[int, tuple[Link, Link]] = {}  # without and with its addresses
+        self.links: Mapping[int, Link] = {}
+        self.names: dict[int, str] = {}
+
+    def look(self) -> bool:
+        """Read them, and tell whether any is another than the last time."""
+        # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
+        # look as one that is up and has none.
+        changed = [listing.look() for listing in self._addresses]
+        if not self._bare.look() and not any(changed):
+            return False
+        addresses: dict[int, list[LinkAddress]] = {}
+        for listing in self._addresses:
+            for index, address in listing.values:
+                addresses.setdefault(index, []).append(address)
+        whole = {}
+        for bare in self._bare.values:
+            own = tuple(addresses.get(bare.index, ()))
+            before = self._whole.get(bare.index)
+            if before is not None and before[0] == bare and before[1].addresses == own:
+                whole[bare.index] = before
+            else:
+                whole[bare.index] = (bare, replace(bare, addresses=own) if own else bare)
+        self._whole = whole
+        self.links = {index: link for index, (_, link) in whole.items()}
+        names = {index: link.name for index, link in self.links.items()}
+        if names != self.names:
+            self.names = names
+        return True
