@@ -36,6 +36,8 @@ from .plan.desire import desire
 from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
+from .plan.recall import Recall
+from .plan.show import show
 from .plan.tables import gateways_of_main
 from .plan.whose import forbids
 from .plan.wishes import Limits
@@ -163,12 +165,14 @@ def dry_run(loop: LiveAgent) -> int:
     """
     world = loop.look()
     policy = loop.asked(world)
-    wanted = desire(world, policy)
+    recall = Recall()
+    wanted = desire(world, policy, recall)
+    view = show(world, policy, wanted, recall)
     assert loop.endpoints is not None, "reconciler wires them"
-    changes, findings = loop.endpoints.intend(wanted.view.services, wanted.kernel, policy, world.links)
-    for service in wanted.view.services:
+    changes, findings = loop.endpoints.intend(view.services, wanted.kernel, policy, world.links)
+    for service in view.services:
         print(f"# {service.letters} {service.id} ({service.interface}): {service.because}")
-    for finding in (*wanted.view.findings, *findings):
+    for finding in (*view.findings, *findings):
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
     for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules, world.foreign):
         print(step.what.text if isinstance(step.what, Load) else step)

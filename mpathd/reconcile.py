@@ -31,6 +31,7 @@ from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
 from .plan.outcome import Refused, confirmed, cure, in_force
 from .plan.recall import Recall
+from .plan.show import show
 from .ports import Bookkeeping, Keeper, Kernel, Memory, Metering, Setup
 
 log = structlog.get_logger("mpathd")
@@ -188,7 +189,8 @@ class Loop:
         done, refused, held = self._write(steps, have)
         self._have = desired.kernel if not refused and len(steps) == len(due) else have
         self._wanted = confirmed(desired.kernel, (*(step for step, _ in refused), *held))
-        services = desired.view.services
+        shown = show(world, policy, desired, self._recall)
+        services = shown.services
         if refused:
             services = tuple(in_force(service, refused) for service in services)
         waiting = () if len(steps) == len(due) else set(due) - set(steps)
@@ -198,8 +200,8 @@ class Loop:
         done, refused = done + more.done, refused + more.refused
         later = min((t for t in (later, more.later) if t is not None), default=None)
         self._refused = refused
-        findings = (*self._troubles(), *desired.view.findings, *more.findings)
-        view = View(services, desired.view.sessions, findings)
+        findings = (*self._troubles(), *shown.findings, *more.findings)
+        view = View(services, shown.sessions, findings)
         took = (monotonic() - start) * 1000
         result = Pass(self._number, reasons, self._view, view, done, tuple(r for _, r in refused), round(took, 3))
         self._view = view

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .policy import ServiceSettings
-from .routing import KernelState
 from .session import SessionSettings
 from .words import Family, MptcpMode, ServiceState, Severity, Technology
 from .world import Gateway, LinkAddress
@@ -127,16 +126,3 @@ class View:
     services: tuple[Service, ...] = ()
     sessions: tuple[SessionView, ...] = ()
     findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What one pass wants.
-
-    Args:
-        kernel: what should be ours in the kernel.
-        view: what to show.
-    """
-
-    kernel: KernelState
-    view: View

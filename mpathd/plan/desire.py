@@ -1,21 +1,18 @@
-"""From what is there and what is wished for to what should be in the kernel, and what to show."""
+"""From what is there and what is wished for to what should be in the kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from ..model.numbers import Numbers
 from ..model.policy import Policy
-from ..model.routing import KernelState, Route, Rule
-from ..model.view import Desired, Service, SessionView, View
+from ..model.routing import KernelState, Route
 from ..model.words import Family
 from ..model.world import World
-from . import early, findings, forward, marks, services
+from . import early, forward, marks, services
 from .membership import Member, members
-from .naming import technology
 from .order import places
 from .packets import ruleset
 from .recall import Recall
@@ -24,40 +21,30 @@ from .sockets import markings
 from .tables import Main, borrowing, near, routes, sort_main
 
 T = TypeVar("T")
-NOTHING = KernelState()
-NO_RULES: frozenset[Rule] = frozenset()
-NO_HOMES: frozenset[str] = frozenset()
 
 
-def _shown(choice: Choice, numbers: Numbers) -> SessionView:
-    best = choice.best
-    reasons = [f"{name}: {verdict.because}" for name, verdict in choice.verdicts.items() if not verdict.allowed]
-    missing = [family.label for family in Family if family not in choice.defaults]
-    lacks = f"no service for {' and '.join(missing)}" if missing else ""
-    return SessionView(
-        name=choice.session.settings.name,
-        number=choice.session.number,
-        mark=numbers.mark(choice.session.number),
-        state=choice.state,
-        bearer=technology(best.link).value if best else "",
-        interface=best.link.name if best else "",
-        service=best.id if best else "",
-        routed=tuple(member.id for member in choice.members),
-        reason="; ".join(filter(None, (lacks, *reasons))) or "all services serve it",
-        active=choice.session.active,
-        settings=choice.session.settings,
-        defaults={family: member.id for family, member in choice.defaults.items()},
-        born=choice.session.born,
-    )
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a pass has decided.
+
+    Args:
+        kernel: what should be ours in the kernel.
+        members: the services, in their order.
+        verdicts: whether each is routed, by identifier.
+        choices: services of sessions, by number.
+        caught: what of each session has early rules, by number.
+    """
+
+    kernel: KernelState
+    members: tuple[Member, ...]
+    verdicts: Mapping[str, services.Verdicts]
+    choices: tuple[Choice, ...]
+    caught: Mapping[int, early.Caught]
 
 
 def _union(*parts: frozenset[T]) -> frozenset[T]:
     nothing: frozenset[T] = frozenset()
     return nothing.union(*parts)
-
-
-def _routed(shown: tuple[Service, ...]) -> frozenset[str]:
-    return frozenset(service.id for service in shown if service.routed)
 
 
 def _found(world: World, policy: Policy, known: Recall) -> tuple[Member, ...]:
@@ -111,8 +98,8 @@ class _Tables:
             yield self.known.of((mark, family), marks.table, self.of(default, family), mark, self.protocol)
 
 
-def desire(world: World, policy: Policy, recall: Recall | None = None) -> Desired:
-    """Decide what should be in the kernel and what to show.
+def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decided:
+    """Decide what should be in the kernel.
 
     Args:
         world: what was found.
@@ -125,8 +112,7 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Desire
     lent = {family: known.of(family, borrowing, world.main, world.lent, family) for family in Family}
     ground = services.Ground(world.uncopied, lent, policy.allow_borrowed, policy.source_order)
     decided = {m.id: known.of(m.link.index, services.verdicts, m, ground) for m in found}
-    shown = tuple(known.of(m.link.index, services.shown, m, decided[m.id]) for m in found)
-    routed = known.of("routed", _routed, shown)
+    routed = frozenset(name for name, of in decided.items() if any(verdict.routed for verdict in of.values()))
     choices = tuple(known.of(session.number, choose, session, found, routed) for session in policy.sessions)
     links = _link_marks(world, policy, found, decided)
 
@@ -136,7 +122,7 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Desire
 
     claims = known.of("claims", services.claims, tuple((m, decided[m.id]) for m in found))
     rules = [known.of(m.link.index, services.rules, numbers, m.table, claims[m.id]) for m in found]
-    rules += [known.of(choice.session.number, marks.rules, choice, numbers) for choice in choices]
+    rules += [of for choice in choices for of in marks.rules(choice, numbers, known)]
     caught = {s.number: known.of(s.number, early.caught, s, policy.early_rules) for s in policy.sessions}
     rules += (first := early.rules(choices, caught, numbers, known))
     sockets = known.of("sockets", markings, choices, world.homes, numbers)
@@ -146,13 +132,4 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Desire
 
     packets = ruleset(choices, found, numbers, links, forwarding=world.forwarding, recall=known)
     kernel = KernelState(known.of("routes", _union, *filled), known.of("rules", _union, *rules), packets, sockets)
-    sessions = tuple(known.of(choice.session.number, _shown, choice, numbers) for choice in choices)
-    missed = tuple(caught[session.number].missed for session in policy.sessions)
-    # What is ours in the kernel, and when to look again, are nothing that a check asks for.
-    seen = replace(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None)
-    alone = replace(policy, sessions=())
-    troubles = (
-        *known.of("services", findings.of_services, seen, alone, found, shown),
-        *known.of("sessions", findings.of_sessions, policy, world.rules, shown, missed),
-    )
-    return Desired(kernel, View(shown, sessions, known.of("findings", findings.ranked, troubles)))
+    return Decided(kernel, found, decided, choices, caught)

@@ -18,41 +18,63 @@ from ..model.numbers import (
 )
 from ..model.routing import Action, Route, Rule
 from ..model.words import Family, host
+from ..model.world import LinkAddress
+from .recall import Recall
 from .sessions import Choice
 
 
-def rules(choice: Choice, numbers: Numbers) -> frozenset[Rule]:
+def rules(choice: Choice, numbers: Numbers, recall: Recall) -> Iterator[frozenset[Rule]]:
     """Give the rules of a session; both families have their ends, whether a service serves them or not (law 5);
     only one that falls back to main has none.
 
     Args:
         choice: the session and its services.
         numbers: priorities and marks.
+        recall: what the last pass worked out.
     """
-    return frozenset(_rules(choice, numbers)) if choice.marks else frozenset()
-
-
-def _rules(choice: Choice, numbers: Numbers) -> Iterator[Rule]:
-    mark, mask, ours = numbers.mark(choice.session.number), numbers.mark_mask, numbers.protocol
+    if not choice.marks:
+        return
+    mark = numbers.mark(choice.session.number)
     for family in Family:
         if choice.falls_back(family):
             continue
+        yield recall.of((mark, family), _ends, mark, family, numbers)
         default = choice.defaults.get(family)
         for member in choice.serves(family):
-            if member is default:
-                continue
-            for address in member.addresses(family):
-                source = host(address.address)
-                for offset, suppress in ((MEMBER_OWN, 0), (MEMBER_TABLE, None)):
-                    priority = numbers.priority(offset)
-                    yield Rule(family, priority, source, member.table, suppress, mark, mask, protocol=ours)
-                end = numbers.priority(MEMBER_END)
-                yield Rule(family, end, source, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
-        yield Rule(family, numbers.priority(SESSION_OWN), None, mark, 0, mark, mask, protocol=ours)
-        yield Rule(family, numbers.priority(SESSION_MAIN), None, MAIN, SPLIT[family], mark, mask, protocol=ours)
-        yield Rule(family, numbers.priority(SESSION_TABLE), None, mark, None, mark, mask, protocol=ours)
-        end = numbers.priority(SESSION_END)
-        yield Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
+            if member is not default:
+                place = (mark, family, member.link.index)
+                yield recall.of(place, _member, mark, family, member.addresses(family), member.table, numbers)
+
+
+def _member(
+    mark: int, family: Family, addresses: tuple[LinkAddress, ...], table: int, numbers: Numbers
+) -> frozenset[Rule]:
+    """The rules of a service that bound sockets of a session may leave by."""
+    mask, ours = numbers.mark_mask, numbers.protocol
+    own, whole, end = (numbers.priority(offset) for offset in (MEMBER_OWN, MEMBER_TABLE, MEMBER_END))
+    out = []
+    for address in addresses:
+        source = host(address.address)
+        out += [
+            Rule(family, own, source, table, 0, mark, mask, protocol=ours),
+            Rule(family, whole, source, table, None, mark, mask, protocol=ours),
+            Rule(family, end, source, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours),
+        ]
+    return frozenset(out)
+
+
+def _ends(mark: int, family: Family, numbers: Numbers) -> frozenset[Rule]:
+    """The rules that lead to a session's own table, and nowhere else."""
+    mask, ours = numbers.mark_mask, numbers.protocol
+    own, main, whole, end = (numbers.priority(n) for n in (SESSION_OWN, SESSION_MAIN, SESSION_TABLE, SESSION_END))
+    return frozenset(
+        (
+            Rule(family, own, None, mark, 0, mark, mask, protocol=ours),
+            Rule(family, main, None, MAIN, SPLIT[family], mark, mask, protocol=ours),
+            Rule(family, whole, None, mark, None, mark, mask, protocol=ours),
+            Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours),
+        )
+    )
 
 
 def table(routes: Iterable[Route], mark: int, protocol: int) -> frozenset[Route]:

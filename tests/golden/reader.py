@@ -13,6 +13,7 @@ from mpathd.model.words import Address, Family, MptcpMode, Prefix, family_of, ho
 from mpathd.model.world import Gateway, Link, LinkAddress, Uncopied, World
 from mpathd.plan.desire import desire
 from mpathd.plan.diff import diff
+from mpathd.plan.show import show
 from mpathd.plan.tables import gateways_of_main
 
 
@@ -171,10 +172,10 @@ class Scene:
         """What follows, as text."""
         world = self.world()
         desired = desire(world, self.policy)
+        view = show(world, self.policy, desired)
         lines = [
-            f"{s.letters} {s.name:<10} {s.id} ({s.interface}, table {s.table}): {s.because}"
-            for s in desired.view.services
+            f"{s.letters} {s.name:<10} {s.id} ({s.interface}, table {s.table}): {s.because}" for s in view.services
         ]
         lines += [str(step) for step in diff(desired.kernel, KernelState())]
-        lines += [f"{f.severity.value} {f.code}: {f.text}; cure: {f.cure}" for f in desired.view.findings]
+        lines += [f"{f.severity.value} {f.code}: {f.text}; cure: {f.cure}" for f in view.findings]
         return "\n".join(lines) + "\n"

@@ -24,6 +24,7 @@ from mpathd.plan.diff import diff
 from mpathd.plan.mptcp import changes
 from mpathd.plan.mptcp import desire as desire_mptcp
 from mpathd.plan.outcome import confirmed
+from mpathd.plan.show import show
 from mpathd.plan.tables import gateways_of_main
 
 IPPROTO_MPTCP = 262
@@ -94,16 +95,17 @@ class Bond:
         names = {index: link.name for index, link in world.links.items()}
         policy = self.policy(names)
         wanted = desire(world, policy)
+        services = show(world, policy, wanted).services
         there = world.have
         if routing:
             steps = diff(wanted.kernel, world.have, world.rules, world.foreign)
             _, refused = self.machine.apply(steps)
             there = confirmed(wanted.kernel, (step for step, _ in refused))
         found = self.hand.look(names)
-        want = desire_mptcp(wanted.view.services, found, there, policy.numbers, self.options)
+        want = desire_mptcp(services, found, there, policy.numbers, self.options)
         due = changes(want, found)
         _, rejected = self.hand.apply(due)
-        return Passed(due, tuple(str(refusal) for _, refusal in rejected), wanted.view.services, want.findings)
+        return Passed(due, tuple(str(refusal) for _, refusal in rejected), services, want.findings)
 
     def policy(self, names: Mapping[int, str]) -> Policy:
         """What is wished for: all links routed, MPTCP as `modes` says.

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from bus.harness import CABLE, SECOND, TUNNEL
 from mpathd.model.policy import Policy, ServiceSettings, Stored
 from mpathd.model.session import Origin, Session, SessionSettings
-from mpathd.model.view import Service
+from mpathd.model.view import Service, View
 from mpathd.model.words import Address, Family, ServiceState
 from mpathd.model.world import Gateway, Link, LinkAddress, World
 from mpathd.plan.desire import desire
 from mpathd.plan.order import moved
+from mpathd.plan.show import show
 
 A, B, C = CABLE.id, SECOND.id, TUNNEL.id
 HERE = (CABLE, SECOND, TUNNEL)
@@ -78,11 +79,16 @@ def policy(*order: str) -> Policy:
     return Policy(ServiceSettings(multipath_routing=True), Stored(order=order), sessions=(session,))
 
 
+def seen(world: World, policy: Policy) -> View:
+    """What is shown."""
+    return show(world, policy, desire(world, policy))
+
+
 def test_the_list_and_the_choice_follow_it() -> None:
-    view = desire(world(), policy()).view
+    view = seen(world(), policy())
     assert ([s.id for s in view.services], view.sessions[0].service) == (IDS, IDS[0])
 
-    view = desire(world(), policy("away", IDS[2], IDS[0])).view
+    view = seen(world(), policy("away", IDS[2], IDS[0]))
     assert [s.id for s in view.services] == [IDS[2], IDS[0], IDS[1]]
     assert (view.sessions[0].service, view.sessions[0].routed) == (IDS[2], (IDS[0], IDS[1]))
 
@@ -91,7 +97,7 @@ def test_a_connected_service_comes_before_one_that_is_not() -> None:
     here = world()
     down = replace(here, links={**here.links, 3: replace(here.links[3], carrier=False)})
 
-    assert [s.id for s in desire(down, policy(IDS[2], IDS[1], IDS[0])).view.services] == [IDS[1], IDS[0], IDS[2]]
+    assert [s.id for s in seen(down, policy(IDS[2], IDS[1], IDS[0])).services] == [IDS[1], IDS[0], IDS[2]]
 
 
 def test_the_bearers_of_a_session_come_first() -> None:
@@ -101,7 +107,7 @@ def test_the_bearers_of_a_session_come_first() -> None:
     asked = SessionSettings("s", Origin.NAMED, "root", allowed_bearers=("ethernet", "*"))
     wished = replace(policy(wifi, IDS[2]), sessions=(Session(asked, 1),))
 
-    view = desire(mixed, wished).view
+    view = seen(mixed, wished)
 
     assert [s.id for s in view.services] == [wifi, IDS[2], IDS[1]]
     assert (view.sessions[0].service, view.sessions[0].routed) == (IDS[2], (IDS[1], wifi))

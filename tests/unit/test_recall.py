@@ -10,9 +10,11 @@ from golden.reader import Scene
 from mpathd.model.policy import Policy
 from mpathd.model.selector import FlowSelector
 from mpathd.model.session import Origin, Session, SessionSettings
+from mpathd.model.view import View
 from mpathd.model.world import World
-from mpathd.plan.desire import desire
+from mpathd.plan.desire import Decided, desire
 from mpathd.plan.recall import Recall
+from mpathd.plan.show import show
 
 CASES = sorted((Path(__file__).parents[1] / "golden/cases").glob("*.txt"))
 WISHED = (
@@ -34,6 +36,12 @@ def scenes() -> list[tuple[World, Policy]]:
     return out
 
 
+def both(world: World, policy: Policy, known: Recall) -> tuple[Decided, View]:
+    """What is decided, and what is shown of it."""
+    decided = desire(world, policy, known)
+    return decided, show(world, policy, decided, known)
+
+
 def test_there_are_scenes() -> None:
     assert len(scenes()) > 30
 
@@ -43,21 +51,23 @@ def test_a_memory_changes_no_result() -> None:
     every = scenes()
     for world, policy in (*every, *reversed(every)):
         known.turn()
-        assert desire(world, policy, known) == desire(world, policy)
+        decided = desire(world, policy, known)
+        assert decided == desire(world, policy)
+        assert show(world, policy, decided, known) == show(world, policy, decided)
 
 
 def test_what_is_the_same_is_the_same_object() -> None:
     for world, policy in scenes():
         known = Recall()
-        first = desire(world, policy, known)
+        first, seen = both(world, policy, known)
         known.turn()
-        second = desire(replace(world), replace(policy), known)
+        second, again = both(replace(world), replace(policy), known)
 
         assert first.kernel.routes is second.kernel.routes
         assert first.kernel.rules is second.kernel.rules
         assert first.kernel.packets is second.kernel.packets
-        assert all(a is b for a, b in zip(first.view.services, second.view.services, strict=True))
-        assert all(a is b for a, b in zip(first.view.sessions, second.view.sessions, strict=True))
+        assert all(a is b for a, b in zip(seen.services, again.services, strict=True))
+        assert all(a is b for a, b in zip(seen.sessions, again.sessions, strict=True))
 
 
 def test_what_a_pass_does_not_ask_for_is_forgotten() -> None:
@@ -80,9 +90,10 @@ def test_one_link_less_leaves_the_others_parts() -> None:
         if len(world.links) < 3:
             continue
         known = Recall()
-        before = desire(world, policy, known)
+        _, before = both(world, policy, known)
         known.turn()
         index = max(world.links)
-        after = desire(replace(world, links={i: link for i, link in world.links.items() if i != index}), policy, known)
-        kept = {s.index: s for s in before.view.services}
-        assert all(kept[s.index] is s for s in after.view.services if kept[s.index] == s)
+        rest = {i: link for i, link in world.links.items() if i != index}
+        _, after = both(replace(world, links=rest), policy, known)
+        kept = {s.index: s for s in before.services}
+        assert all(kept[s.index] is s for s in after.services if kept[s.index] == s)

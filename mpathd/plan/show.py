@@ -1,0 +1,66 @@
+"""What people and programs get to see of what was decided; the kernel need not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.numbers import Numbers
+from ..model.policy import Policy
+from ..model.routing import KernelState, Rule
+from ..model.view import SessionView, View
+from ..model.words import Family
+from ..model.world import World
+from . import findings, services
+from .desire import Decided
+from .naming import technology
+from .recall import Recall
+from .sessions import Choice
+
+NOTHING = KernelState()
+NO_RULES: frozenset[Rule] = frozenset()
+NO_HOMES: frozenset[str] = frozenset()
+
+
+def show(world: World, policy: Policy, decided: Decided, recall: Recall | None = None) -> View:
+    """Give the picture.
+
+    Args:
+        world: what was found.
+        policy: what is wished for.
+        decided: what was decided of it.
+        recall: what the last pass worked out.
+    """
+    known, members, verdicts = recall or Recall(), decided.members, decided.verdicts
+    shown = tuple(known.of(m.link.index, services.shown, m, verdicts[m.id]) for m in members)
+    sessions = tuple(known.of(c.session.number, _session, c, policy.numbers) for c in decided.choices)
+    missed = tuple(decided.caught[session.number].missed for session in policy.sessions)
+    # What is ours in the kernel, and when to look again, are nothing that a check asks for.
+    seen = replace(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None)
+    alone = replace(policy, sessions=())
+    troubles = (
+        *known.of("services", findings.of_services, seen, alone, members, shown),
+        *known.of("sessions", findings.of_sessions, policy, world.rules, shown, missed),
+    )
+    return View(shown, sessions, known.of("findings", findings.ranked, troubles))
+
+
+def _session(choice: Choice, numbers: Numbers) -> SessionView:
+    best = choice.best
+    reasons = [f"{name}: {verdict.because}" for name, verdict in choice.verdicts.items() if not verdict.allowed]
+    missing = [family.label for family in Family if family not in choice.defaults]
+    lacks = f"no service for {' and '.join(missing)}" if missing else ""
+    return SessionView(
+        name=choice.session.settings.name,
+        number=choice.session.number,
+        mark=numbers.mark(choice.session.number),
+        state=choice.state,
+        bearer=technology(best.link).value if best else "",
+        interface=best.link.name if best else "",
+        service=best.id if best else "",
+        routed=tuple(member.id for member in choice.members),
+        reason="; ".join(filter(None, (lacks, *reasons))) or "all services serve it",
+        active=choice.session.active,
+        settings=choice.session.settings,
+        defaults={family: member.id for family, member in choice.defaults.items()},
+        born=choice.session.born,
+    )
