@@ -120,7 +120,7 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
     filled = [tables.of(m, family) for m in found for family in Family if decided[m.id][family].routed]
     filled += [r for c in choices if c.marks for r in tables.copied(c, numbers.mark(c.session.number))]
 
-    claims = known.of("claims", services.claims, tuple((m, decided[m.id]) for m in found))
+    claims = services.claims((m.id, known.of(m.link.index, services.sources, m, decided[m.id])) for m in found)
     rules = [known.of(m.link.index, services.rules, numbers, m.table, claims[m.id]) for m in found]
     rules += [of for choice in choices for of in marks.rules(choice, numbers, known)]
     caught = {s.number: known.of(s.number, early.caught, s, policy.early_rules) for s in policy.sessions}

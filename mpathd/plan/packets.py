@@ -308,7 +308,7 @@ def ruleset(
     ground = Ground(
         numbers,
         forwarding,
-        tuple(_quoted(member.link.name) for member in found if member.way_out),
+        tuple(sorted(_quoted(member.link.name) for member in found if member.way_out)),
         tuple((_quoted(link.member.link.name), f"goto l_{link.member.link.index}") for link in links),
     )
     parts = tuple(known.of(c.session.number, _part, c, Ground(numbers, forwarding)) for c in marking)

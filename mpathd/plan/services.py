@@ -164,28 +164,40 @@ def order(places: Mapping[str, int], member: Member) -> tuple[bool, int, int, in
     return (not member.state.connected, place, kind, member.link.index)
 
 
-def claims(found: Iterable[tuple[Member, Verdicts]]) -> Mapping[str, tuple[tuple[Prefix, Family], ...]]:
-    """Give the sources that have rules, by service: each routed address once (of two links with one address the first
-    in order has it), and those that are gone with the link's being up.
+Sources = tuple[tuple[Prefix, Family], ...]
+
+
+def sources(member: Member, decided: Verdicts) -> Sources:
+    """Give the sources of a service that have rules, if no other one has them: its routed addresses, and those that are
+    gone with the link's being up.
 
     Args:
-        found: services in their order, and what was decided.
+        member: the service.
+        decided: whether it is routed.
     """
-    taken: set[str] = set()
-    out: dict[str, tuple[tuple[Prefix, Family], ...]] = {}
-    for member, decided in found:
-        mine: list[tuple[Prefix, Family]] = []
-        for family in Family:
-            if decided[family].routed:
-                mine.extend((gone, family) for gone in member.left_behind(family))
-                fresh = [a.address for a in member.addresses(family) if a.address not in taken]
-                taken.update(fresh)
-                mine.extend((host(address), family) for address in dict.fromkeys(fresh))
-        out[member.id] = tuple(mine)
+    out: list[tuple[Prefix, Family]] = []
+    for family in Family:
+        if decided[family].routed:
+            every = (*member.left_behind(family), *(host(a.address) for a in member.addresses(family)))
+            out.extend((source, family) for source in dict.fromkeys(every))
+    return tuple(out)
+
+
+def claims(wanted: Iterable[tuple[str, Sources]]) -> Mapping[str, Sources]:
+    """Give the sources that have rules, by service: of two links with one address the first in order has it.
+
+    Args:
+        wanted: services in their order, and their sources.
+    """
+    taken: set[tuple[Prefix, Family]] = set()
+    out: dict[str, Sources] = {}
+    for name, sources in wanted:
+        out[name] = sources if taken.isdisjoint(sources) else tuple(one for one in sources if one not in taken)
+        taken.update(sources)
     return out
 
 
-def rules(numbers: Numbers, table: int, sources: tuple[tuple[Prefix, Family], ...]) -> frozenset[Rule]:
+def rules(numbers: Numbers, table: int, sources: Sources) -> frozenset[Rule]:
     """Give the rules of a service.
 
     Args:
