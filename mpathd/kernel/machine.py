@@ -13,7 +13,7 @@ from pathlib import Path
 from ..model.errors import Refusal
 from ..model.marking import Marking
 from ..model.packet import Connections, Load, Ruleset
-from ..model.routing import Route, Rule, Step, Verb
+from ..model.routing import KernelState, Route, Rule, Step, Verb
 from ..model.statistics import Count
 from ..model.world import Link, World
 from . import device, sysctl
@@ -27,7 +27,10 @@ from .rtnetlink import Hand, Watch
 MEDDLERS = {"systemd-networkd", "NetworkManager", "connmand", "dhcpcd", "netifd", "keepalived", "firewalld",
              "mptcpd"}  # fmt: skip
 
+ALL = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.all.arp_ignore")
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
+NOTHING = World({})
 
 
 class Machine:
@@ -37,6 +40,9 @@ class Machine:
         self._rtnetlink = Hand()
         self._nftables = Nftables()
         self._sockets = Sockets()
+        self._sysctls = sysctl.Sysctls(*ALL, *FORWARDING)
+        self._base = self._world = NOTHING  # what rtnetlink's hand saw at the last look, and all of it
+        self._rest: tuple[object, ...] = ()
         self.watch = Watch(self._rtnetlink.port)
         self.nft_events = events()
         self.paths: PathManager | LinkFlags = PathManager(self._finished)
@@ -52,6 +58,7 @@ class Machine:
         self.watch.close()
         self.nft_events.close()
         self._nftables.close()
+        self._sysctls.close()
         self._rtnetlink.close()
 
     def _finished(self) -> None:
@@ -63,19 +70,40 @@ class Machine:
         Args:
             protocol: what marks routes and rules as ours.
         """
-        world = self._rtnetlink.look(protocol)
-        links = {index: _with_devtype(link) for index, link in world.links.items()}
+        base = self._rtnetlink.look(protocol)
         packets, digest = self._nftables.look()
         sockets, homes = self._sockets.look()
+        rest = (digest, sockets, homes, self._sysctls.numbers())
+        if base is not self._base or packets is not self._world.have.packets or rest != self._rest:
+            self._world = self._joined(base, packets, *rest)
+            self._base, self._rest = base, rest
+        return self._world
+
+    def _joined(
+        self,
+        base: World,
+        packets: Ruleset | None,
+        digest: str,
+        sockets: frozenset[Marking],
+        homes: frozenset[str],
+        numbers: tuple[int, ...],
+    ) -> World:
+        """What has not changed stays the same object."""
+        before, links, have = self._world, self._world.links, self._world.have
+        if base.links is not self._base.links:
+            links = {index: _with_devtype(link, before.links.get(index)) for index, link in base.links.items()}
+        if base.have is not self._base.have or packets is not have.packets or sockets != have.sockets:
+            have = KernelState(base.have.routes, base.have.rules, packets, sockets)
+        rp_filter, arp_ignore, *forwarding = numbers
         return replace(
-            world,
+            base,
             links=links,
-            have=replace(world.have, packets=packets, sockets=sockets),
+            have=have,
             homes=homes,
             digest=digest,
-            rp_filter_all=sysctl.number("net.ipv4.conf.all.rp_filter"),
-            forwarding=any(sysctl.number(name) for name in FORWARDING),
-            arp_ignore_all=sysctl.number("net.ipv4.conf.all.arp_ignore"),
+            rp_filter_all=rp_filter,
+            forwarding=any(forwarding),
+            arp_ignore_all=arp_ignore,
         )
 
     def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
@@ -190,8 +218,9 @@ def _devtype(index: int, name: str) -> str:  # noqa: ARG001 - the index tells a 
     return device.devtype(name)
 
 
-def _with_devtype(link: Link) -> Link:
+def _with_devtype(link: Link, before: Link | None) -> Link:
     if link.kind or link.loopback:  # virtual devices say what they are over rtnetlink
         return link
     kind = _devtype(link.index, link.name)
-    return replace(link, devtype=kind) if kind else link
+    whole = replace(link, devtype=kind) if kind else link
+    return before if before == whole else whole

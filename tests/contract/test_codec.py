@@ -300,7 +300,7 @@ def test_the_kernels_own_words_come_with_a_refusal() -> None:
         netlink = in_ns(NS2, Netlink)
         subprocess.run(["ip", "-n", NS2, "link", "set", "lo", "up"], check=True, timeout=10)
         bad = Route(Family.INET, 300, Family.INET.any, (Hop(1, Address("10.0.1.1")),))
-        answers = netlink.request([encode.step(Step(Verb.ADD, bad), 0)])
+        answers = netlink.request([encode.step(Step(Verb.ADD, bad), netlink.number())])
         netlink.close()
     finally:
         subprocess.run(["ip", "netns", "del", NS2], check=True, timeout=10)

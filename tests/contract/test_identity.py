@@ -5,12 +5,18 @@ from __future__ import annotations
 import errno
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from labkit.agent import eventually
 from labkit.netns import in_ns
+from mpathd.kernel.machine import Machine
+from mpathd.kernel.mptcp import PathManager
 from mpathd.kernel.rtnetlink import Hand, decode, encode
-from mpathd.kernel.rtnetlink.wire import F_DUMP, GETRULE, HEADER, message
+from mpathd.kernel.rtnetlink.wire import F_CREATE, F_DUMP, GETRULE, HEADER, NEWRULE, message
+from mpathd.kernel.sysctl import Sysctls
+from mpathd.model.mptcp import Act, Change, Endpoint, Flag, Limits, Manager
 from mpathd.model.routing import Action, Hop, Route, Rule, Step, Traffic, Verb
 from mpathd.model.words import Address, Family, Prefix
 from mpathd.model.world import World
@@ -79,13 +85,26 @@ def _ip(line: str) -> None:
     subprocess.run(["ip", "-n", NS, *line.split()], check=True, timeout=10)
 
 
+def _no_checks_for_duplicates() -> None:
+    """They would end while somebody looks."""
+    for scope in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad").write_text("0")
+
+
+def _calm(world: World) -> bool:
+    links = [link for link in world.links.values() if not link.loopback]
+    return all(link.carrier and any(a.family is Family.INET6 for a in link.addresses) for link in links)
+
+
 @pytest.fixture
 def hand() -> Iterator[Hand]:
-    """A hand in a namespace with two links."""
+    """A hand in a namespace with two links, where nothing happens by itself any more."""
     subprocess.run(["ip", "netns", "add", NS], check=True, timeout=10)
     try:
+        in_ns(NS, _no_checks_for_duplicates)
         subprocess.run(["ip", "-n", NS, "-batch", "-"], input=SETUP, text=True, check=True, timeout=20)
         made = in_ns(NS, Hand)
+        eventually(lambda: _calm(made.look(109)) and made.look(109) is made.look(109))
         yield made
         made.close()
     finally:
@@ -198,9 +217,10 @@ def test_another_protocol_is_asked_for(hand: Hand) -> None:
 def test_equal_rules_of_ours_go_one_by_one(hand: Hand) -> None:
     """The kernel takes the same rule twice from whom does not ask it not to."""
     rule = RULES[0]
-    twice = encode.step(Step(Verb.ADD, rule), 0)
-    twice = twice[:6] + (0x401).to_bytes(2, "little") + twice[8:]  # F_CREATE without F_EXCL
-    assert hand._netlink.request([twice, twice]) == [(0, ""), (0, "")]
+    first = hand._netlink.number(2)
+    body = encode.rule(rule)
+    twice = [message(NEWRULE, F_CREATE, number, body) for number in (first, first + 1)]  # without F_EXCL
+    assert hand._netlink.request(twice) == [(0, ""), (0, "")]
     assert hand.look(109).have.rules == {rule}
     for there in ({rule}, set()):
         assert not hand.apply([Step(Verb.DELETE, rule)]).refused
@@ -226,3 +246,63 @@ def test_all_answers_of_many_writes_are_heard(hand: Hand) -> None:
     assert [step.what for step, _ in report.refused] == rules[::3]
     assert {refusal.errno for _, refusal in report.refused} == {errno.EEXIST}
     assert hand.look(109).have.rules == frozenset(rules)
+
+
+def _set(name: str, value: object) -> None:
+    subprocess.run(["ip", "netns", "exec", NS, "sysctl", "-qw", f"{name}={value}"], check=True, timeout=10)
+
+
+def test_the_whole_machine_is_the_same_world_until_something_changes(hand: Hand) -> None:
+    machine = in_ns(NS, Machine)
+    before = machine.look(109)
+    assert machine.look(109) is before
+    assert not machine.apply([Step(Verb.ADD, RULES[0])])[1]
+    after = machine.look(109)
+    assert after.have.rules == {RULES[0]}
+    assert (after.links, after.main) == (before.links, before.main)
+    assert after.links is before.links
+    assert after.have.packets is before.have.packets
+    assert after.have.sockets is before.have.sockets
+    _set("net.ipv4.conf.all.rp_filter", 2)
+    _set("net.ipv4.conf.all.arp_ignore", 1)
+    _set("net.ipv4.ip_forward", 1)
+    last = machine.look(109)
+    machine.close()
+
+    assert (before.rp_filter_all, before.arp_ignore_all, before.forwarding) == (0, 0, False)
+    assert (last.rp_filter_all, last.arp_ignore_all, last.forwarding) == (2, 1, True)
+    assert last.have is after.have
+
+
+def test_sysctls_are_those_of_the_namespace_in_which_they_were_opened(hand: Hand) -> None:
+    _set("net.ipv4.conf.all.arp_ignore", 7)
+    sysctls = in_ns(
+        NS, lambda: Sysctls("net.ipv4.conf.all.arp_ignore", "net.ipv4.no.such", "net.ipv4.ping_group_range")
+    )
+
+    assert sysctls.numbers() == (7, 0, 0)  # not there, and no number
+    _set("net.ipv4.conf.all.arp_ignore", 3)
+    assert sysctls.numbers() == (3, 0, 0)
+    sysctls.close()
+
+
+def test_mptcp_is_the_same_until_something_changes(hand: Hand) -> None:
+    manager = in_ns(NS, PathManager)
+    names = {index: link.name for index, link in hand.look(109).links.items()}
+    before = manager.look(names)
+    assert manager.look(dict(names)) is before
+    one = Endpoint(1, Address("10.0.1.2"), next(iter(names)), flags=Flag.SUBFLOW)
+    assert not manager.apply([Change(Act.ADD, one)])[1]
+    after = manager.look(names)
+    assert after.endpoints == (one,)
+    assert manager.look(names) is after
+    subprocess.run(["ip", "-n", NS, "mptcp", "limits", "set", "subflows", "5"], check=True, timeout=10)
+    assert manager.look(names).limits == Limits(5, 0)
+    subprocess.run(["ip", "-n", NS, "mptcp", "endpoint", "add", "10.0.2.2", "id", "2"], check=True, timeout=10)
+    assert [endpoint.id for endpoint in manager.look(names).endpoints] == [1, 2]
+    assert manager.look({**names, one.index: "renamed"}).endpoints[0].dev == "renamed"
+    _set("net.mptcp.path_manager", "userspace")
+    assert manager.look(names).manager is Manager.USERSPACE
+    _set("net.mptcp.enabled", 0)
+    assert "switched off" in manager.look(names).missing
+    manager.close()

@@ -400,8 +400,7 @@ def test_a_kernel_without(number: int, text: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(probing, "tried", lambda: number)
     monkeypatch.setattr(hand, "tried", lambda: number)
     monkeypatch.setattr(probing, "PM_NAME", "mptcp_none")
-    monkeypatch.setattr(probing, "sysctl", lambda _: "")
-    monkeypatch.setattr(hand, "sysctl", lambda _: "")
+    monkeypatch.setattr(probing.Sysctls, "read", lambda *_: "")
     made = PathManager()
 
     assert made.support == Support(Backend.NONE, text)
@@ -412,7 +411,7 @@ def test_a_kernel_without(number: int, text: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_multipath_tcp_org_kernel_is_told_by_its_sysctl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "sysctl", lambda name: {"mptcp_enabled": "1"}.get(name, ""))
+    monkeypatch.setattr(probing.Sysctls, "read", lambda _, name: {"mptcp_enabled": "1"}.get(name, ""))
 
     assert probing.probe() == Support(Backend.OUT_OF_TREE)
 

@@ -35,6 +35,7 @@ class Sockets:
             self.missing = f"sockets do not tell their network namespace: {error.strerror}"
         self._name = f"mpathd_{self._cookie & 0xFFFFFFFF:08x}"
         self._there: dict[str, tuple[Marking, int]] | None = None
+        self._seen: tuple[frozenset[Marking], frozenset[str]] = frozenset(), frozenset()
         self._stale: set[str] = set()  # groups of sessions that have ended, and somebody is still in them
 
     def look(self) -> tuple[frozenset[Marking], frozenset[str]]:
@@ -46,7 +47,10 @@ class Sockets:
                 del self._there[group]
         for group in tuple(self._stale):
             self._tidy(group)
-        return frozenset(marking for marking, _ in self._there.values()), frozenset(self._homes())
+        marked, homes = frozenset(marking for marking, _ in self._there.values()), frozenset(self._homes())
+        if marked != self._seen[0] or homes != self._seen[1]:
+            self._seen = marked, homes
+        return self._seen
 
     def attach(self, want: Marking) -> Refusal | None:
         """Have a group's sockets marked; what another mpathd has attached is replaced without a gap.
@@ -142,7 +146,7 @@ class Sockets:
 
     def _inode(self, group: str) -> int:
         try:
-            return self._path(group).stat().st_ino
+            return os.stat(f"{syscall.tree()[0]}{group}").st_ino  # noqa: PTH116  see _homes
         except OSError:
             return 0
 
@@ -204,8 +208,9 @@ class Sockets:
         """The groups of sessions, and of users."""
         if self.missing:
             return
-        for above in (HOME, USERS):
-            with suppress(FileNotFoundError), os.scandir(self._path(above)) as entries:
+        root = syscall.tree()[0]
+        for above in (HOME, USERS):  # in every pass: a Path of each costs more than the call
+            with suppress(FileNotFoundError), os.scandir(f"{root}{above}") as entries:
                 yield from [f"{above}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def _tidy(self, group: str) -> None:

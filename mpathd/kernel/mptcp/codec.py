@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from ...model.mptcp import Act, Change, Endpoint, Event, Flag, Kind, Limits
@@ -82,7 +83,7 @@ def request(change: Change) -> bytes:
     return head + endpoint_attribute(change.what)
 
 
-def endpoint(body: bytes, names: dict[int, str]) -> Endpoint | None:
+def endpoint(body: bytes, names: Mapping[int, str]) -> Endpoint | None:
     """Read an answer to GET_ADDR, None if it has no address of a known family.
 
     Args:

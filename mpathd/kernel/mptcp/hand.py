@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...model.errors import Refusal
-from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Kept, Limits, LinkUse, Mptcp
+from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Kept, Limits, LinkUse, Manager, Mptcp
 from . import codec
 from .later import Answer, Later
-from .socket import GenericFamily, Interrupted, Netlink
-from .support import REASONS, Backend, manager, probe, sysctl, tried
-from .wire import GET_ADDR, GET_LIMITS, PM_NAME
+from .socket import Asked, GenericFamily, Interrupted, Netlink
+from .support import REASONS, Backend, Sysctls, manager, probe, tried
+from .wire import F_DUMP, GET_ADDR, GET_LIMITS, PM_NAME
 
 TRIES = 10  # of a dump that another writer interrupted
 # Answers that mean "it is as you want": an id that is gone. The next look tells if not.
@@ -25,6 +25,8 @@ DONE = {Act.DELETE: {errno.EINVAL, errno.ENOENT}}
 UNSEEN = "endpoints are shown to CAP_NET_ADMIN alone"
 MAXIMUM = re.compile(r"maximum \((\d+)\)")
 
+# Bodies about endpoints and limits, names of interfaces, what is missing, and who makes subflows.
+_Seen = tuple[tuple[bytes, ...], tuple[bytes, ...], Mapping[int, str], str, Manager]
 Report = tuple[tuple[Change, ...], tuple[tuple[Change, Refusal], ...]]
 
 
@@ -43,13 +45,21 @@ class PathManager:
         if self.support.backend is Backend.UPSTREAM:
             self._netlink, self._slow = Netlink(), Netlink()
             self._family = self._netlink.family(PM_NAME)
+        self._endpoints = Asked(self._family.id, codec.question(GET_ADDR), F_DUMP)
+        self._limits = Asked(self._family.id, codec.question(GET_LIMITS))
+        self._sysctls = Sysctls()
         self._later = Later(self._write_slowly, finished)
         self._known = Mptcp(self.support.missing)
+        # What the last look saw, and gave.
+        self._seen: _Seen = ((), (), {}, "", Manager.KERNEL)
+        self._found: tuple[Endpoint, ...] = ()
+        self._result: Mptcp | None = None
         self._asked: dict[int, Flag] = {}  # flags of endpoints that were added since the last look
 
     def close(self) -> None:
         """Wait for what is under way, and give the sockets back."""
         self._later.join()
+        self._sysctls.close()
         for netlink in (self._netlink, self._slow):
             if netlink is not None:
                 netlink.close()
@@ -80,19 +90,27 @@ class PathManager:
             self._known = replace(self._known, missing=missing)
             return self._known
         try:
-            found = tuple(sorted(self._endpoints(dict(names or {})), key=lambda e: e.id))
+            bodies = self._bodies()
         except PermissionError:  # --dry-run needs no rights
             return replace(self._known, missing=UNSEEN)
-        answer = self._netlink.ask(self._family.id, codec.question(GET_LIMITS))
-        self._known = replace(
-            self._known,
+        limits = self._netlink.again(self._limits)
+        seen = (bodies, limits, names or {}, missing, manager(self._sysctls))
+        if seen == self._seen and self._known is self._result:
+            return self._known
+        if bodies is not self._seen[0] or seen[2] != self._seen[2]:
+            decoded = (codec.endpoint(body, names or {}) for body in bodies)
+            self._found = tuple(sorted((one for one in decoded if one is not None), key=lambda e: e.id))
+        known, found = self._known, self._found
+        self._known = self._result = replace(
+            known,
             missing=missing,
             endpoints=found,
-            limits=codec.limits(answer) if answer else Limits(),
-            manager=manager(),
-            mine=self._known.mine & {endpoint.name for endpoint in found},
-            lacks=self._known.lacks | self._dropped(found),
+            limits=codec.limits(limits[0]) if limits else Limits(),
+            manager=seen[4],
+            mine=known.mine & {endpoint.name for endpoint in found},
+            lacks=known.lacks | self._dropped(found),
         )
+        self._seen = seen
         return self._known
 
     def apply(self, changes: Sequence[Change]) -> Report:
@@ -161,25 +179,20 @@ class PathManager:
 
     def _missing(self) -> str:
         """Why MPTCP cannot be used now; it can be switched on and off at any time."""
-        if sysctl("enabled") == "0":
+        if self._sysctls.read("enabled") == "0":
             return REASONS[errno.ENOPROTOOPT]
         if self.support.missing and not tried():
             self.support = replace(self.support, missing="" if self._family.id else self.support.missing)
         return self.support.missing
 
-    def _endpoints(self, names: dict[int, str]) -> Iterable[Endpoint]:
+    def _bodies(self) -> tuple[bytes, ...]:
         assert self._netlink is not None
-        found: list[Endpoint] = []
         for _ in range(TRIES):
-            found = []
             try:
-                for body in self._netlink.dump(self._family.id, codec.question(GET_ADDR)):
-                    if (one := codec.endpoint(body, names)) is not None:
-                        found.append(one)
+                return self._netlink.again(self._endpoints)
             except Interrupted:
                 continue
-            return found
-        return found
+        return self._endpoints.bodies
 
     def _dropped(self, found: Iterable[Endpoint]) -> Flag:
         """Flags that were asked for and not kept: this kernel does not know them."""

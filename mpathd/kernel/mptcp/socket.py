@@ -76,6 +76,27 @@ class GenericFamily:
     groups: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Asked:
+    """A question that is asked again and again, always under one number, with its last answer.
+
+    Args:
+        kind: message type.
+        body: family header and attributes.
+        flags: of the request; F_DUMP for a list.
+        sequence: the number, 0 after what was not answered to its end: late answers are nobody's.
+        datagrams: of the answer.
+        bodies: of its messages.
+    """
+
+    kind: int
+    body: bytes
+    flags: int = 0
+    sequence: int = 0
+    datagrams: list[bytes] = field(default_factory=list)
+    bodies: tuple[bytes, ...] = ()
+
+
 class Netlink:
     """One request socket; it belongs to the network namespace in which it was made.
 
@@ -97,12 +118,55 @@ class Netlink:
         self._sequence += 1
         self._sock.send(message(kind, flags, self._sequence, body))
 
+    def _datagram(self, known: bytes = b"") -> bytes:
+        """The next datagram; one that is known is given as that object."""
+        size = self._sock.recv_into(self._buffer)
+        data = self._view[:size]
+        return known if size == len(known) and known.startswith(data) else bytes(data)
+
     def _receive(self) -> Iterator[tuple[int, int, bytes, int, int]]:
         """Messages of one datagram that answer the last request: type, flags, buffer, offset, end."""
-        data = bytes(self._view[: self._sock.recv_into(self._buffer)])
+        data = self._datagram()
         for kind, flags, sequence, at, end in messages(data):
             if sequence == self._sequence:
                 yield kind, flags, data, at, end
+
+    def again(self, asked: Asked) -> tuple[bytes, ...]:
+        """Ask for what was asked for before, and give the bodies of the answer: none if it is refused. While it is what
+        it was, byte for byte, they are the same object.
+
+        Args:
+            asked: the question.
+
+        Raises:
+            OSError: the kernel refuses a list.
+            Interrupted: the list changed meanwhile.
+        """
+        number, asked.sequence = asked.sequence, 0
+        if not number:
+            self._sequence += 1
+            number = self._sequence
+        self._sock.send(message(asked.kind, asked.flags, number, asked.body))
+        got: list[bytes] = []
+        for before in asked.datagrams:
+            got.append(self._datagram(before))
+            if got[-1] is not before:
+                break
+        else:
+            if got:  # the last one says that it was all
+                asked.sequence = number
+                return asked.bodies
+        read = _Answer(number, dump=bool(asked.flags & F_DUMP))
+        for data in got:
+            read.take(data)
+        while not read.done:
+            got.append(self._datagram())
+            read.take(got[-1])
+        asked.datagrams, asked.bodies, asked.sequence = got, tuple(read.bodies), number
+        if read.interrupted:
+            asked.datagrams = []
+            raise Interrupted
+        return asked.bodies
 
     def ask(self, kind: int, body: bytes) -> bytes | None:
         """Ask for one object and give its body, None if the kernel has none.
@@ -170,6 +234,31 @@ class Netlink:
             group = attributes(raw, 0, len(raw))
             groups[group[CTRL_MCAST_NAME].rstrip(b"\0").decode()] = U32.unpack(group[CTRL_MCAST_ID])[0]
         return GenericFamily(U16.unpack(found[CTRL_FAMILY_ID])[0], groups)
+
+
+class _Answer:
+    """The messages of an answer, as its datagrams come.
+
+    Args:
+        sequence: of the question.
+        dump: whether it asked for a list, of which the end is told.
+    """
+
+    def __init__(self, sequence: int, *, dump: bool) -> None:
+        self._sequence, self._dump = sequence, dump
+        self.bodies: list[bytes] = []
+        self.done = self.interrupted = False
+
+    def take(self, data: bytes) -> None:
+        for kind, flags, sequence, at, end in messages(data):
+            if sequence != self._sequence:
+                continue
+            self.interrupted = self.interrupted or bool(flags & F_DUMP_INTR)
+            self.done = kind in {NLMSG_DONE, NLMSG_ERROR} or not self._dump
+            if kind not in {NLMSG_DONE, NLMSG_ERROR}:
+                self.bodies.append(data[at:end])
+            elif self._dump and end - at >= S32.size and (number := -S32.unpack_from(data, at)[0]):
+                raise OSError(number, os.strerror(number))
 
 
 def _answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from .socket import Netlink
 from .wire import PM_NAME
 
 ROOT = "/proc/sys/net/mptcp"
+NAMES = ("enabled", "path_manager", "pm_type")
 IPPROTO_MPTCP = 262
 
 # What socket(2) says (net/mptcp/protocol.c, and a kernel without it), as a clause with its cure.
@@ -50,26 +51,43 @@ class Support:
     missing: str = ""
 
 
-def sysctl(name: str) -> str:
-    """Give a sysctl of net.mptcp in the calling thread's network namespace, empty if there is none.
+class Sysctls:
+    """Sysctls of net.mptcp in the network namespace in which this was made; read in every pass, each is opened once."""
 
-    Args:
-        name: its last part.
-    """
-    try:
-        file = os.open(f"{ROOT}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(file, 256).decode(errors="replace").strip()
-    finally:
-        os.close(file)
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+        for name in NAMES:
+            self.read(name)
+
+    def close(self) -> None:
+        """Give the files back."""
+        for file in self._files.values():
+            os.close(file)
+        self._files.clear()
+
+    def read(self, name: str) -> str:
+        """Give a sysctl's value, empty if there is none.
+
+        Args:
+            name: its last part.
+        """
+        try:
+            if name not in self._files:
+                self._files[name] = os.open(f"{ROOT}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._files[name], 256, 0).decode(errors="replace").strip()
+        except OSError:
+            return ""
 
 
 def probe() -> Support:
     """Ask which MPTCP this kernel has."""
-    if sysctl("mptcp_enabled"):
-        on = sysctl("mptcp_enabled") != "0"
+    sysctls = Sysctls()
+    try:
+        enabled = sysctls.read("mptcp_enabled")
+    finally:
+        sysctls.close()
+    if enabled:
+        on = enabled != "0"
         return Support(Backend.OUT_OF_TREE, "" if on else "MPTCP is switched off (sysctl net.mptcp.mptcp_enabled)")
     asker = Netlink()
     try:
@@ -91,7 +109,12 @@ def tried() -> int:
     return 0
 
 
-def manager() -> Manager:
-    """Tell who makes the subflows of connections that are opened from now on."""
-    name = sysctl("path_manager") or sysctl("pm_type") or "kernel"  # none of both: before 5.19 there was but one
+def manager(sysctls: Sysctls) -> Manager:
+    """Tell who makes the subflows of connections that are opened from now on.
+
+    Args:
+        sysctls: of the network namespace.
+    """
+    # None of both: before 5.19 there was but one.
+    name = sysctls.read("path_manager") or sysctls.read("pm_type") or "kernel"
     return MANAGERS.get(name, Manager.OTHER)

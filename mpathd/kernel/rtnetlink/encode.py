@@ -131,7 +131,7 @@ def rule(value: Rule) -> bytes:
     if traffic is not None and traffic.destination:
         to_bits, destination = _prefix(family, 1, traffic.destination)
     body = RULE.pack(
-        family, to_bits, from_bits, 0, table if table < 256 else COMPAT, value.action.value, 0, 8, 15, table,
+        family, to_bits, from_bits, 0, table if table < 256 else COMPAT, value.action, 0, 8, 15, table,
         8, 14, NO_SUPPRESS if value.suppress is None else value.suppress, 5, 21, value.protocol,
     )  # fmt: skip
     if traffic is not None:

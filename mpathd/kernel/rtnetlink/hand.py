@@ -92,24 +92,24 @@ class Hand:
         Args:
             steps: what to write.
         """
-        requests = [encode.step(step, 0) for step in steps]
+        first = self._netlink.number(len(steps))
+        requests = [encode.step(step, number) for number, step in enumerate(steps, first)]
         answers = self._netlink.request(requests)
         done: list[Step] = []
         refused: list[tuple[Step, Refusal]] = []
         for step, request, (number, text) in zip(steps, requests, answers, strict=True):
-            if number and number not in DONE.get(step.verb, ()):
+            what, verb = step.what, step.verb
+            if number and number not in DONE.get(verb, ()):
                 refused.append((step, Refusal(str(step), number, text)))
                 continue
             done.append(step)
-            if step.verb is not Verb.DELETE:
-                self._wrote(step.what, request)
+            if verb is Verb.DELETE:
+                continue
+            if isinstance(what, Rule):
+                self._rules[what.family].wrote(what, encode.echo(what, request))
+            elif isinstance(what, Route):
+                self._routes[what.family].wrote(what, encode.echo(what, request))
         return Report(tuple(done), tuple(refused))
-
-    def _wrote(self, what: object, request: bytes) -> None:
-        if isinstance(what, Rule):
-            self._rules[what.family].wrote(what, encode.echo(what, request))
-        elif isinstance(what, Route):
-            self._routes[what.family].wrote(what, encode.echo(what, request))
 
     def _joined(self, lent: Mapping[tuple[int, int], Address]) -> World:
         routes, rules = list(self._routes.values()), list(self._rules.values())

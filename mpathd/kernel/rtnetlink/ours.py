@@ -61,8 +61,10 @@ class Twins(Generic[T]):
 
     def clear(self) -> None:
         """Forget them all."""
-        self._written.clear()
-        self._known.clear()
+        if self._written:
+            self._written.clear()
+        if self._known:
+            self._known.clear()
 
     def find(self, value: T) -> T | None:
         """Give the one that is equal.

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from sys import byteorder
 
 from .wire import (
     F_ACK,
@@ -17,7 +18,6 @@ from .wire import (
     NLMSG_DONE,
     NLMSG_ERROR,
     S32,
-    U16,
     U32,
     attributes,
     message,
@@ -33,7 +33,7 @@ BATCH = 100  # requests in one sendmsg: their answers fit the default buffer, sh
 TRIES = 10  # of a dump that another writer interrupted; then the last one is taken, an event is under way
 
 DONE = (0, "")  # the answer to a request that is done
-FLAGS, SEQUENCE = 6, 8  # where they stand in a message's header
+FLAGS, SEQUENCE = 6 if byteorder == "little" else 7, 8  # where the low octet of one, and the other, is in a header
 
 # A dump in a family that the kernel was built or booted without, or of a table that is not there, is empty.
 EMPTY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT, errno.EPFNOSUPPORT}
@@ -83,10 +83,14 @@ class Netlink:
         """Give the socket back."""
         self._sock.close()
 
-    def number(self) -> int:
-        """Give a sequence number that nobody has had."""
-        self._sequence += 1
-        return self._sequence
+    def number(self, count: int = 1) -> int:
+        """Give a sequence number that nobody has had.
+
+        Args:
+            count: how many in a row; the first one is given.
+        """
+        self._sequence += count
+        return self._sequence - count + 1
 
     def send(self, data: bytes | bytearray) -> None:
         """Send requests.
@@ -169,7 +173,7 @@ class Netlink:
         """Send requests back to back and give the answer of each: errno (0 is done) and the kernel's words.
 
         Args:
-            requests: messages; their sequence numbers and F_ACK are set here.
+            requests: messages with numbers in a row from `number`; F_ACK is set here.
         """
         out: list[tuple[int, str]] = []
         for start in range(0, len(requests), BATCH):
@@ -179,14 +183,11 @@ class Netlink:
     def _batch(self, requests: Sequence[bytes]) -> list[tuple[int, str]]:
         # Only the last one is answered in any case: the kernel takes them one by one, in their order, and answers each
         # that it refuses.
-        first = last = self._sequence + 1
         joined = bytearray(b"".join(requests))
-        place = at = 0
-        for last, request in enumerate(requests, first):
-            U32.pack_into(joined, at + SEQUENCE, last)
-            place, at = at, at + len(request)
-        U16.pack_into(joined, place + FLAGS, U16.unpack_from(joined, place + FLAGS)[0] | F_ACK)
-        self._sequence = last
+        flags = len(joined) - len(requests[-1]) + FLAGS
+        joined[flags] |= F_ACK
+        (first,) = U32.unpack_from(joined, SEQUENCE)
+        last = first + len(requests) - 1
         self.send(joined)
         answers = [DONE] * len(requests)
         while True:
