@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dbus_next import Variant
+from mpathd.codec import Variant
 
 from .table import Arg, Listener, Signal, Tree
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dbus_next import Variant
-
+from mpathd.codec import Variant
 from mpathd.model.agent import SessionWish
 from mpathd.model.errors import AlreadyExists, NotFound
 from mpathd.model.path import fit

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dbus_next import ArgDirection, PropertyAccess, Variant
+from dbus_next import ArgDirection, PropertyAccess
 from dbus_next import introspection as xml
 
+from mpathd.codec import Variant
 from mpathd.model.errors import InvalidArguments, InvalidProperty, NotSupported
 
 from .errors import UnknownInterface, listing, quoted

@@ -88,7 +88,7 @@ class Call:
         agent: the agent.
         tree: what the face shows at this moment.
         path: the object that was called; it may be a folder.
-        args: in the method's order; variants are dbus-next's.
+        args: in the method's order; with variants.
         visit: what the face does for it.
     """
 
