@@ -190,6 +190,8 @@ def differences(old: Tree, new: Tree, manager: str) -> Iterator[Emission]:
             yield Emission(manager, OBJECT_MANAGER.name, REMOVED, [path, names])
     for path, thing in new.objects.items():
         before = old.objects.get(path)
+        if before is thing:
+            continue
         if before is None:
             shown = {interface.name: values(interface, thing) for interface in thing.interfaces}
             yield Emission(manager, OBJECT_MANAGER.name, ADDED, [path, shown])
