@@ -15,7 +15,7 @@ from .model.errors import ConfigError, InvalidArguments, NotApplied, NotFound, N
 from .model.marking import home
 from .model.mptcp import Change
 from .model.packet import Connections, Load
-from .model.policy import ServiceSettings, Stored
+from .model.policy import Policy, ServiceSettings, Stored
 from .model.routing import Step
 from .model.sight import Blind, EventSeen, Seeing
 from .model.statistics import Count, Statistics
@@ -41,11 +41,15 @@ class LiveAgent(Loop):
 
     seeing: Seeing = Blind()
     _unhealthy: tuple[Finding, ...] = ()
+    _defaults: tuple[Policy | None, ServiceSettings] = (None, ServiceSettings())
 
     @property
     def defaults(self) -> ServiceSettings:
-        """The settings of a service that has none of its own stored."""
-        return defaults(self.policy)
+        """The settings of a service that has none of its own stored; the same object as long as nobody changes them."""
+        policy, known = self._defaults
+        if policy is not self._policy:
+            self._defaults = self._policy, (known := defaults(self._policy))
+        return known
 
     @property
     def status(self) -> Status:
@@ -234,10 +238,12 @@ class LiveAgent(Loop):
         return self._book
 
     async def _obeyed(self, name: str, reason: str) -> None:
-        mark = next((s.mark for s in self._view.sessions if s.name == name), 0)
+        before = self._view.sessions
         self.sessions_asked()
         done = await self._passed(reason)
-        mark = next((s.mark for s in self._view.sessions if s.name == name), mark)
+        if not self._refused:
+            return
+        mark = next((s.mark for s in (*self._view.sessions, *before) if s.name == name), 0)
         concerns = (Load, Connections)
         self._judge(
             done,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from . import disk
 from .accounts import NAMES, primary
 from .model.agent import SessionWish
 from .model.errors import ConfigError, MpathError, NotFound, NotSupported
@@ -154,11 +155,8 @@ class Book:
     def _save(self, wished: dict[str, Wished], origin: Origin) -> None:
         """Write the kind of session that has changed, whole or not at all, before it is in force."""
         path = self._files[origin]
-        fresh = path.with_suffix(".json.new")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(dump(item for item in wished.values() if item.settings.origin is origin))
-            fresh.replace(path)
+            disk.put(path, dump(item for item in wished.values() if item.settings.origin is origin))
         except OSError as error:
             raise MpathError(f"cannot save sessions in {path}: {error.strerror}", "nothing was changed") from error
         self._wished = wished

@@ -34,7 +34,8 @@ class Meter:
         self._kernel, self._keeper = kernel, keeper
         self._counted = keeper.counted() if keeper is not None else Counted()
         self._seen: dict[str, Count] = {}
-        self._read = -FRESH
+        self._read = self._began = -FRESH
+        self._young: frozenset[int] = frozenset()  # births of the sessions whose counters came with the last write
 
     def look(self, protocol: int) -> World:
         """Read everything that decisions need.
@@ -54,10 +55,13 @@ class Meter:
         Args:
             steps: in their order.
         """
-        births = {born for _, born in self._keeper.numbers().values()} if self._keeper is not None else set()
         loads = [step.what for step in steps if isinstance(step.what, Load)]
+        if not loads:
+            return self._kernel.apply(steps)
+        births = {born for _, born in self._keeper.numbers().values()} if self._keeper is not None else set()
         for load in loads:
-            if load.anew or load.have is None or load.have.counters - load.want.counters:
+            # A session that has ended takes along what it has counted.
+            if load.anew or load.have is None or _births(load.have.counters - load.want.counters) & births:
                 seen = self._look()
                 gone = {n for n in seen if birth(n) in births and (load.anew or n not in load.want.counters)}
                 if gone:
@@ -67,10 +71,12 @@ class Meter:
         for load in loads:
             if not any(step.what is load for step in done):
                 continue
-            told = self._counted.after if self._counted.digest == _digest(load.want) else self._counted.before
+            came = self._counted.digest != "" and self._counted.digest == _digest(load.want)
+            told = self._counted.after if came else self._counted.before
             # A birth is given again once nobody has it: what the session counted that had it goes with it.
             self._keep(Counted({name: count for name, count in told.items() if birth(name) in births}))
             self._seen = {} if load.anew else {n: c for n, c in self._seen.items() if n in load.want.counters}
+            self._young, self._began = _new(load), monotonic()
         return done, refused
 
     def adopt(self, packets: Ruleset) -> None:
@@ -118,13 +124,13 @@ class Meter:
         session = next((session for session in view.sessions if session.name == name), None)
         if session is None:
             return Statistics()
-        if now or monotonic() - self._read > FRESH:
+        if now or monotonic() - (self._began if session.born in self._young else self._read) > FRESH:
             self._look()
-        known = {*self._seen, *self._counted.before}
+        seen, before = self._seen, self._counted.before
         services = []
         for service in view.services:
             received, sent = (counter(kind, session.born, service.id) for kind in "io")
-            if received in known or sent in known:
+            if received in seen or sent in seen or received in before or sent in before:
                 services.append(ServiceCount(service.id, service.interface, self._total(received), self._total(sent)))
         return Statistics((*services, *self._gone(session.born, view)), self._total(counter("d", session.born)))
 
@@ -141,7 +147,7 @@ class Meter:
         """Read the kernel; a counter that somebody else has set back goes on from where it was."""
         fresh = dict(self._kernel.counters())
         lost = {n: self._total(n) for n, seen in self._seen.items() if fresh.get(n, (0, 0)) < seen}
-        self._seen, self._read = fresh, monotonic()
+        self._seen, self._read, self._young = fresh, monotonic(), frozenset()
         if lost:
             self._keep(Counted({**self._counted.before, **lost}, self._counted.after, self._counted.digest))
         return fresh
@@ -156,6 +162,18 @@ class Meter:
             self._counted = counted
             if self._keeper is not None:
                 self._keeper.count(counted)
+
+
+def _births(counters: Iterable[str]) -> frozenset[int]:
+    return frozenset(birth(name) for name in counters)
+
+
+def _new(load: Load) -> frozenset[int]:
+    """Births of the sessions that have no counters before a write: they begin at zero with it."""
+    if load.have is None:
+        return frozenset()
+    fresh, old = load.want.counters - load.have.counters, load.have.counters
+    return frozenset(born for born in _births(fresh) if counter("d", born) not in old)
 
 
 def _digest(want: Ruleset) -> str:

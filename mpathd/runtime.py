@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from . import disk
 from .model.mptcp import Kept, Limits
 from .model.statistics import Count, Counted
 from .model.words import Address
@@ -64,12 +64,9 @@ class Runtime:
     def _save(self, numbers: Numbers, counted: Counted) -> None:
         if (numbers, counted) == self._last:
             return
-        fresh = self._path.with_suffix(".json.new")
         told = {"before": dict(counted.before), "after": dict(counted.after), "digest": counted.digest}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"numbers": dict(numbers), "counted": told}) + "\n")
-            fresh.replace(self._path)
+            disk.put(self._path, json.dumps({"numbers": dict(numbers), "counted": told}) + "\n")
         except OSError:
             return  # numbers are then given anew at the next start; nothing in the kernel is lost by it
         self._last = dict(numbers), counted
@@ -88,7 +85,6 @@ class Bonds:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "mptcp.json"
-        self._fresh = f"{self._path}.new"
 
     def load(self) -> Kept | None:
         """Give what was kept, None if nothing was, or if it cannot be read."""
@@ -113,24 +109,10 @@ class Bonds:
             "room": kept.room,
             "ceiling": kept.ceiling,
         }
-        text = json.dumps({"mine": sorted(kept.mine), **limits}) + "\n"
         try:
-            try:
-                self._write(text.encode())
-            except FileNotFoundError:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._write(text.encode())
+            disk.put(self._path, json.dumps({"mine": sorted(kept.mine), **limits}) + "\n")
         except OSError:
             return  # the next start then goes by what endpoints look like, and leaves the limits
-
-    def _write(self, data: bytes) -> None:
-        """A new address waits for this, so it is done with as few calls as can be."""
-        file = os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(file, data)
-        finally:
-            os.close(file)
-        os.replace(self._fresh, self._path)  # noqa: PTH105  Path's is slower
 
 
 def _limits(told: tuple[int, int]) -> Limits:

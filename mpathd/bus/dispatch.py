@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import structlog
-from dbus_next import Message
 
+from mpathd import codec
+from mpathd.codec import Message
 from mpathd.model.agent import Agent
 from mpathd.model.errors import InvalidArguments, MpathError
 
@@ -28,13 +29,13 @@ async def answer(message: Message, surface: Surface, agent: Agent, visit: Visit)
         tree = surface.tree()
         row = find(tree, message.path, message.interface, message.member)
         check(row, message)
-        call = Call(agent, tree, message.path, message.body, visit)
+        call = Call(agent, tree, message.path, list(message.body), visit)
         if row.may is not None:
             await authorise(call, row.may)
         results = await row.run(call)
-        return Message.new_method_return(message, signature(row.gives), results)
+        return codec.answer(message, signature(row.gives), results)
     except MpathError as error:
-        return Message.new_error(message, error_name(error, surface.error), str(error))
+        return codec.refusal(message, error_name(error, surface.error), str(error))
     except Exception as error:
         return failed(message, surface, error)
 
@@ -49,7 +50,7 @@ def failed(message: Message, surface: Surface, error: Exception) -> Message:
     """
     log.error("bus.call_failed", path=message.path, member=message.member, exc_info=error)
     text = f"mpathd failed while answering {message.member}\n  its log has the details"
-    return Message.new_error(message, surface.error("Failed"), text)
+    return codec.refusal(message, surface.error("Failed"), text)
 
 
 def find(tree: Tree, path: str, interface: str | None, member: str) -> Method:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import structlog
-from dbus_next import Message, MessageType
-from dbus_next.constants import MessageFlag
 
+from mpathd import codec
+from mpathd.codec import Kind, Message
 from mpathd.model.agent import Agent
 from mpathd.model.errors import ConfigError, MpathError
 
@@ -20,7 +20,7 @@ from .dispatch import answer, failed, signature
 from .errors import STANDARD, error_name
 from .notices import Notice, Notices
 from .senders import WAITING, Senders
-from .table import Caller, Emission, Surface
+from .table import Caller, Emission, Signal, Surface
 from .wire import COMMON, DRIVER, BusLost, BusRefusal, Wire, unmarshal
 from .wire import LONGEST as BYTES
 
@@ -248,10 +248,10 @@ class Face:
 
     def _take(self, line: Line, message: Message) -> None:
         """Take what comes from the bus; called by the wire, in order."""
-        match message.message_type:
-            case MessageType.METHOD_CALL:
+        match message.kind:
+            case Kind.CALL:
                 self._put(line, message, partial(self._answer, line, message))
-            case MessageType.SIGNAL if message.sender == DRIVER:
+            case Kind.SIGNAL if message.sender == DRIVER:
                 self._heard(line, message)
 
     def _take_long(self, line: Line, head: Message, frame: bytes) -> None:
@@ -264,7 +264,7 @@ class Face:
         """
         if line.long + len(frame) > LONG_WAITING:
             text = "other long messages are being read\n  try again"
-            _reply(line.wire, head, Message.new_error(head, STANDARD + "LimitsExceeded", text))
+            _reply(line.wire, head, codec.refusal(head, STANDARD + "LimitsExceeded", text))
         elif self._put(line, head, partial(self._answer_long, line, head, frame)):
             line.long += len(frame)
 
@@ -273,7 +273,7 @@ class Face:
             return self._senders is not None
         name = self._surface.error("LimitsExceeded")
         text = f"{WAITING} calls of {message.sender} wait already\n  wait for answers before the next"
-        _reply(line.wire, message, Message.new_error(message, name, text))
+        _reply(line.wire, message, codec.refusal(message, name, text))
         return False
 
     def _heard(self, line: Line, message: Message) -> None:
@@ -292,16 +292,16 @@ class Face:
         try:
             if len(frame) > COMMON and not (await line.credentials.caller(head.sender)).trusted:
                 text = f"the message has {len(frame)} bytes\n  at most {COMMON} are taken from those without rights"
-                _reply(line.wire, head, Message.new_error(head, STANDARD + "LimitsExceeded", text))
+                _reply(line.wire, head, codec.refusal(head, STANDARD + "LimitsExceeded", text))
                 return
             message = await asyncio.to_thread(unmarshal, frame)
         except MpathError as error:
-            _reply(line.wire, head, Message.new_error(head, error_name(error, self._surface.error), str(error)))
+            _reply(line.wire, head, codec.refusal(head, error_name(error, self._surface.error), str(error)))
             return
         except Exception as error:
             log.warning("bus.message_unreadable", error=str(error))
             name = self._surface.error("InvalidArguments")
-            _reply(line.wire, head, Message.new_error(head, name, "the message cannot be read\n  send it again"))
+            _reply(line.wire, head, codec.refusal(head, name, "the message cannot be read\n  send it again"))
             return
         finally:
             line.long -= len(frame)
@@ -313,13 +313,14 @@ class Face:
             return  # the caller knows that its call was lost, and may have made it again
         visit = Visit(line, message.sender)
         reply = await answer(message, self._surface, self._agent, visit)
-        self._tell_changes()  # first the news, then the answer: nobody can read a value before its signal is out
-        try:
-            _reply(wire, message, reply)
-        except Exception as error:  # a row gave another type than the table promises
-            _reply(wire, message, failed(message, self._surface, error))
-        if visit.done():
-            self._notify()
+        with wire.together():
+            self._tell_changes()  # first the news, then the answer: nobody can read a value before its signal is out
+            try:
+                _reply(wire, message, reply)
+            except Exception as error:  # a row gave another type than the table promises
+                _reply(wire, message, failed(message, self._surface, error))
+            if visit.done():
+                self._notify()
 
     async def _follow(self) -> None:
         async for done in self._agent.passes():
@@ -348,8 +349,8 @@ class Face:
         if not self._owner or self._wire is None:
             return
         for one in emissions:
-            types = signature(one.signal.args)
-            self._wire.send(Message.new_signal(one.path, one.interface, one.signal.name, types, one.body))
+            fields = {codec.PATH: one.path, codec.INTERFACE: one.interface, codec.MEMBER: one.signal.name}
+            self._wire.send(Message(Kind.SIGNAL, 0, {**fields, **_types(one.signal)}, one.body))
 
     def _notify(self) -> None:
         """Tell listeners what they do not know yet; a burst of passes is one Update."""
@@ -361,20 +362,23 @@ class Face:
 
     def _call(self, notices: Iterable[Notice]) -> None:
         for one in notices:
-            call = Message(
-                destination=one.listener.owner,
-                path=one.listener.path,
-                interface=one.listener.interface,
-                member=one.row.name,
-                flags=MessageFlag.NO_REPLY_EXPECTED | MessageFlag.NO_AUTOSTART,
-                signature=signature(one.row.args),
-                body=one.body,
-            )
+            to = one.listener
+            fields = {
+                codec.DESTINATION: to.owner,
+                codec.PATH: to.path,
+                codec.INTERFACE: to.interface,
+                codec.MEMBER: one.row.name,
+                **_types(one.row),
+            }
             if self._wire is None or not self._wire.connected:
                 return
-            self._wire.send(call)
+            self._wire.send(Message(Kind.CALL, 0, fields, one.body, codec.NO_ANSWER | codec.NO_START))
+
+
+def _types(row: Signal) -> dict[int, str]:
+    return {codec.SIGNATURE: signature(row.args)} if row.args else {}
 
 
 def _reply(wire: Wire, message: Message, reply: Message) -> None:
-    if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+    if not message.flags & codec.NO_ANSWER:
         wire.send(reply)

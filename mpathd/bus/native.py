@@ -21,7 +21,7 @@ from .face import Face
 from .mptcp import MPTCP, heard
 from .sessions import ADDED, CREATE, REMOVED, SESSIONS, Sessions, counted, told
 from .standard import OBJECT_MANAGER, differences, values
-from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, trusted
+from .table import Arg, Call, Emission, Interface, Method, Object, Property, Signal, Tree, kept, trusted
 from .values import addresses, bag, ethernet, findings, gateways, setting_values, wish, wishes
 
 NAME = "net.mpathd"
@@ -191,8 +191,9 @@ class NativeSurface:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._view: View | None = None
+        self._view = View()
         self._defaults: ServiceSettings | None = None
+        self._services: dict[str, Object] = {}  # and the manager
         self._sessions = Sessions()
         self._tree = Tree({})
 
@@ -206,18 +207,23 @@ class NativeSurface:
         return f"{NAME}.Error.{name}"
 
     def tree(self) -> Tree:
-        """Manager, services and sessions as they are now; made anew only when the picture or the defaults are new."""
+        """Manager, services and sessions as they are now; only what has changed is made anew."""
         view, defaults = self._agent.view, self._agent.defaults
-        if view is not self._view or defaults != self._defaults:
-            self._view, self._defaults = view, defaults
+        if view is self._view and defaults == self._defaults:
+            return self._tree
+        old, self._view = self._view, view
+        same = view.services == old.services and defaults == self._defaults
+        if same and view.sessions == old.sessions:
+            return self._tree
+        if not same:
+            known, self._defaults = self._services, defaults
             manager = ManagerView(self._agent.status.version, overall(view), defaults, self._agent.seeing)
-            objects = {ROOT: Object(ROOT, manager, (OBJECT_MANAGER, MANAGER, MPTCP))}
+            self._services = {ROOT: kept(known, Object(ROOT, manager, (OBJECT_MANAGER, MANAGER, MPTCP)))}
             for service in view.services:
                 path = service_path(service.id)
-                objects[path] = Object(path, service, (SERVICE,))
-            for thing in self._sessions.objects(view, self._agent.statistics):
-                objects[thing.path] = thing
-            self._tree = Tree(objects, (SERVICES, SESSIONS))
+                self._services[path] = kept(known, Object(path, service, (SERVICE,)))
+        sessions = {thing.path: thing for thing in self._sessions.objects(view, self._agent.statistics)}
+        self._tree = Tree({**self._services, **sessions}, (SERVICES, SESSIONS))
         return self._tree
 
     def changes(self, old: Tree, new: Tree) -> Iterator[Emission]:
@@ -227,8 +233,9 @@ class NativeSurface:
             old: what was told last.
             new: what is true now.
         """
-        yield from differences(old, new, ROOT)
-        yield from told(old, new, ROOT, MANAGER.name)
+        general = tuple(differences(old, new, ROOT))
+        yield from general
+        yield from told(general, ROOT, MANAGER.name)
 
     def news(self, done: Pass) -> Iterable[Emission]:
         """Tell of a pass that did something, for those who watch.

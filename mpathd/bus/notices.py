@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dbus_next import Variant
+from mpathd.codec import Variant
 
-from .table import Arg, Listener, Signal, Tree
+from .table import Arg, Listener, Object, Signal, Tree
 
 # Calls that we make. They have the form of signals, since nobody waits for an answer.
 UPDATE = Signal("Update", (Arg("settings", "a{sv}"),))
@@ -30,11 +30,26 @@ class Notice:
     body: list[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was told last.
+
+    Args:
+        listener: to whom.
+        thing: of what.
+        values: its properties, by name.
+    """
+
+    listener: Listener
+    thing: Object
+    values: dict[str, Any]
+
+
 class Notices:
     """What the listeners on one connection know."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[Listener, dict[str, Any]]] = {}
+        self._told: dict[str, _Told] = {}
         self._held: set[str] = set()
         self._left: set[str] = set()
 
@@ -62,7 +77,7 @@ class Notices:
             owner: its unique name.
         """
         self._left.add(owner)
-        for path in [path for path, (listener, _) in self._told.items() if listener.owner == owner]:
+        for path in [path for path, told in self._told.items() if told.listener.owner == owner]:
             del self._told[path]
 
     def news(self, tree: Tree) -> Iterator[Notice]:
@@ -71,29 +86,33 @@ class Notices:
         Args:
             tree: what is true now.
         """
-        listeners = {path: thing.listener for path, thing in tree.objects.items() if thing.listener is not None}
-        self._left &= {listener.owner for listener in listeners.values()}
-        for path, (listener, _) in tuple(self._told.items()):
-            if listeners.get(path) != listener:
+        if self._left:
+            self._left &= {thing.listener.owner for thing in tree.objects.values() if thing.listener is not None}
+        for path, told in tuple(self._told.items()):
+            thing = tree.objects.get(path)
+            if thing is not told.thing and (thing is None or thing.listener != told.listener):
                 del self._told[path]
-                yield Notice(listener, RELEASE, [])
-        for path, listener in listeners.items():
-            if path in self._held or listener.owner in self._left:
+                yield Notice(told.listener, RELEASE, [])
+        for path, thing in tree.objects.items():
+            listener = thing.listener
+            if listener is None or path in self._held or listener.owner in self._left:
                 continue
-            subject = tree.objects[path].subject
-            values = {row.name: row.get(subject) for row in listener.properties}
-            before = self._told[path][1] if path in self._told else {}
-            changed = {  # a Variant checks its value, which takes long for 10,000 selectors
+            before = self._told.get(path)
+            if before is not None and before.thing is thing:
+                continue
+            values = {row.name: row.get(thing.subject) for row in listener.properties}
+            known = before.values if before is not None else {}
+            changed = {
                 row.name: Variant(row.signature, values[row.name])
                 for row in listener.properties
-                if row.name not in before or values[row.name] != before[row.name]
+                if row.name not in known or values[row.name] != known[row.name]
             }
-            self._told[path] = (listener, values)
+            self._told[path] = _Told(listener, thing, values)
             if changed:
                 yield Notice(listener, UPDATE, [changed])
 
     def farewell(self) -> Iterator[Notice]:
         """Release everybody."""
-        for listener, _ in self._told.values():
-            yield Notice(listener, RELEASE, [])
+        for told in self._told.values():
+            yield Notice(told.listener, RELEASE, [])
         self._told.clear()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dbus_next import Variant
-
+from mpathd.codec import Variant
 from mpathd.model.agent import SessionWish
 from mpathd.model.errors import AlreadyExists, NotFound
 from mpathd.model.path import fit
@@ -34,7 +33,9 @@ from .sessioncalls import (
     set_setting,
     stats,
 )
+from .standard import ADDED as NEW
 from .standard import CHANGED, PROPERTIES, values
+from .standard import REMOVED as GONE
 from .table import (
     Arg,
     Call,
@@ -103,35 +104,47 @@ def _plain(row: SessionSetting, settings: SessionSettings) -> Any:
 
 
 class Sessions:
-    """Makes the objects of sessions; settings that are the same are not written out again."""
+    """Makes the objects of sessions; what is the same is not made again."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, tuple[SessionSettings, Mapping[str, Any]]] = {}
+        self._services: tuple[Service, ...] = ()
+        self._known: dict[str, Object] = {}
 
-    def objects(self, view: View, count: Callable[[str], Statistics]) -> Iterator[Object]:
+    def objects(self, view: View, count: Callable[[str], Statistics]) -> Iterable[Object]:
         """Give the objects.
 
         Args:
             view: the picture.
             count: reads the statistics of a session.
         """
+        same, self._services = view.services == self._services, view.services
         services = {service.id: service for service in view.services}
-        known, self._asked = self._asked, {}
+        known, self._known = self._known, {}
         for session in view.sessions:
-            settings = session.settings
-            before = known.get(session.name)
-            if before is not None and before[0] is settings:
-                self._asked[session.name] = before
-            else:
-                self._asked[session.name] = settings, {row.field: _plain(row, settings) for row in CLIENT_SETTINGS}
-            shown = SessionShown(
-                session=session,
-                asked=self._asked[session.name][1],
-                best=services.get(session.service),
-                serves={family: services[name] for family, name in session.defaults.items() if name in services},
-                count=partial(count, session.name),
-            )
-            yield Object(session_path(session.name, settings.origin), shown, (SESSION,), _listener(settings))
+            thing = known.get(session.name)
+            if not (same and thing is not None and thing.subject.session is session):
+                thing = self._object(session, services, count, thing)
+            self._known[session.name] = thing
+        return self._known.values()
+
+    @staticmethod
+    def _object(
+        session: SessionView, services: Mapping[str, Service], count: Callable[[str], Statistics], before: Object | None
+    ) -> Object:
+        settings = session.settings
+        if before is not None and before.subject.session.settings is settings:
+            asked = before.subject.asked
+        else:
+            asked = {row.field: _plain(row, settings) for row in CLIENT_SETTINGS}
+        shown = SessionShown(
+            session=session,
+            asked=asked,
+            best=services.get(session.service),
+            serves={family: services[name] for family, name in session.defaults.items() if name in services},
+            count=partial(count, session.name),
+        )
+        thing = Object(session_path(session.name, settings.origin), shown, (SESSION,), _listener(settings))
+        return before if before is not None and before == thing else thing
 
 
 def _listener(settings: SessionSettings) -> Listener | None:
@@ -302,18 +315,16 @@ def counted(tree: Tree, names: Container[str]) -> Iterator[Emission]:
             yield Emission(path, PROPERTIES.name, CHANGED, [SESSION.name, fresh, []])
 
 
-def told(old: Tree, new: Tree, manager: str, interface: str) -> Iterator[Emission]:
+def told(general: Iterable[Emission], manager: str, interface: str) -> Iterator[Emission]:
     """Tell of sessions that have come and gone.
 
     Args:
-        old: what was told last.
-        new: what is true now.
+        general: what the standard's signals tell.
         manager: path of the object that tells.
         interface: its interface.
     """
-    for path, thing in old.objects.items():
-        if SESSION in thing.interfaces and path not in new.objects:
-            yield Emission(manager, interface, REMOVED, [path])
-    for path, thing in new.objects.items():
-        if SESSION in thing.interfaces and path not in old.objects:
-            yield Emission(manager, interface, ADDED, [path, values(SESSION, thing)])
+    for one in general:
+        if one.signal is GONE and SESSION.name in one.body[1]:
+            yield Emission(manager, interface, REMOVED, [one.body[0]])
+        elif one.signal is NEW and SESSION.name in one.body[1]:
+            yield Emission(manager, interface, ADDED, [one.body[0], one.body[1][SESSION.name]])

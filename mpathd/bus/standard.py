@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dbus_next import ArgDirection, PropertyAccess, Variant
+from dbus_next import ArgDirection, PropertyAccess
 from dbus_next import introspection as xml
 
+from mpathd.codec import Variant
 from mpathd.model.errors import InvalidArguments, InvalidProperty, NotSupported
 
 from .errors import UnknownInterface, listing, quoted
@@ -189,6 +190,8 @@ def differences(old: Tree, new: Tree, manager: str) -> Iterator[Emission]:
             yield Emission(manager, OBJECT_MANAGER.name, REMOVED, [path, names])
     for path, thing in new.objects.items():
         before = old.objects.get(path)
+        if before is thing:
+            continue
         if before is None:
             shown = {interface.name: values(interface, thing) for interface in thing.interfaces}
             yield Emission(manager, OBJECT_MANAGER.name, ADDED, [path, shown])

@@ -88,7 +88,7 @@ class Call:
         agent: the agent.
         tree: what the face shows at this moment.
         path: the object that was called; it may be a folder.
-        args: in the method's order; variants are dbus-next's.
+        args: in the method's order; with variants.
         visit: what the face does for it.
     """
 
@@ -285,6 +285,17 @@ class Tree:
         return {path: tuple(sorted(names)) for path, names in below.items()}
 
 
+def kept(known: Mapping[str, Object], thing: Object) -> Object:
+    """Give the object that is known already, if nothing of it has changed: everybody sees at once that it is the same.
+
+    Args:
+        known: objects by path.
+        thing: what is true now.
+    """
+    before = known.get(thing.path)
+    return before if before is not None and before == thing else thing
+
+
 def parent(path: str) -> str:
     """Give the path of the node above.
 
@@ -326,7 +337,7 @@ class Surface(Protocol):
         """
 
     def tree(self) -> Tree:
-        """All objects as they are now; the same value (by identity) while nothing changed."""
+        """All objects as they are now; the tree, and each object, is the same (by identity) while nothing changed."""
 
     def changes(self, old: Tree, new: Tree) -> Iterable[Emission]:
         """Tell what has changed.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dbus_next import Variant
-
+from mpathd.codec import Variant
 from mpathd.model.errors import InvalidArguments, InvalidProperty
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.settings import BY_PROPERTY, SETTINGS, Setting

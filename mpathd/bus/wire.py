@@ -1,4 +1,4 @@
-"""A connection to the bus: socket, frames, and calls to the bus itself; dbus-next gives messages and marshalling.
+"""A connection to the bus: socket, frames, and calls to the bus itself.
 
 dbus-next's own MessageBus does not hold the socket, because each of these can take the daemon down (0.2.3, tried):
 a bus that hangs up during authentication makes it spin without ever yielding, so that no timeout can fire; a
@@ -10,15 +10,15 @@ for as long as there is something to read, so one flooding peer starves everythi
 from __future__ import annotations
 
 import asyncio
-import io
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import structlog
-from dbus_next import Message, MessageType
-from dbus_next._private.unmarshaller import Unmarshaller
-from dbus_next.signature import SignatureTree
+
+from mpathd import codec
+from mpathd.codec import FIXED, Kind, Message, Unreadable
 
 from .address import places
 from .errors import STANDARD
@@ -31,7 +31,7 @@ DRIVER_PATH = "/org/freedesktop/DBus"
 # Seconds until a call, or all of connecting, counts as failed. The bus answers in less than a millisecond.
 PATIENCE = 5.0
 
-# Unmarshalling takes up to 1 us a byte, so a message has bounds in bytes, header included: up to SHORT it is read at
+# Reading takes up to 0.2 us a byte, so a message has bounds in bytes, header included: up to SHORT it is read at
 # once, which is what one caller can delay us by; up to COMMON it is read in a thread (1,000 flow selectors of the
 # longest form, what an unprivileged user may ask for, have 130,000); up to LONGEST it is read in a thread if the caller
 # may change settings (10,000 selectors).
@@ -45,12 +45,7 @@ TURN = 8
 # Bytes that may wait for a bus that does not read; more than any burst of signals of 1,000 services.
 BACKLOG = 16 * 1024 * 1024
 
-# dbus-next keeps every signature that it ever met; callers choose them, so the cache is emptied at this many.
-SIGNATURES = 512
-
-FIXED = 16  # bytes of a header before its fields
 LITTLE = ord("l")
-KNOWN_FLAGS = 0x7  # dbus-next refuses flags that it does not know; the specification says ignore them
 
 
 class BusLost(Exception):
@@ -88,6 +83,7 @@ class Wire:
         self._in = bytearray()
         self._skip = 0
         self._out = bytearray()
+        self._held = self._blocked = False
         self._empty = asyncio.Event()
         self._empty.set()
         self._gone = asyncio.Event()
@@ -152,8 +148,8 @@ class Wire:
                 reply = await future
         finally:
             self._waiting.pop(serial, None)
-        if reply.message_type is MessageType.ERROR:
-            raise BusRefusal(reply.error_name, str(reply.body[0]) if reply.body else "")
+        if reply.kind == Kind.ERROR:
+            raise BusRefusal(str(reply.fields[codec.ERROR]), str(reply.body[0]) if reply.body else "")
         return list(reply.body)
 
     def tell(self, member: str, signature: str = "", *args: Any) -> int:
@@ -167,16 +163,8 @@ class Wire:
         Raises:
             BusLost: the connection is gone.
         """
-        return self.send(
-            Message(
-                destination=DRIVER,
-                path=DRIVER_PATH,
-                interface=DRIVER,
-                member=member,
-                signature=signature,
-                body=list(args),
-            )
-        )
+        fields = {codec.DESTINATION: DRIVER, codec.PATH: DRIVER_PATH, codec.INTERFACE: DRIVER, codec.MEMBER: member}
+        return self.send(Message(Kind.CALL, 0, {**fields, codec.SIGNATURE: signature} if signature else fields, args))
 
     def send(self, message: Message) -> int:
         """Send a message, at once as far as the socket takes it; give its serial.
@@ -186,21 +174,30 @@ class Wire:
 
         Raises:
             BusLost: only for a call, whose answer could never come.
+            Unfit: a value is not of its type.
         """
         if self._gone.is_set():
-            if message.message_type is MessageType.METHOD_CALL:
+            if message.kind == Kind.CALL:
                 raise BusLost(self._why)
             return 0
-        self._serial = self._serial % 0xFFFFFFFF + 1
-        message.serial = self._serial
-        data = message._marshall()  # noqa: SLF001  # all that dbus-next offers
-        waiting = bool(self._out)
-        self._out += data
-        if not waiting:
+        self._serial = serial = self._serial % 0xFFFFFFFF + 1
+        self._out += codec.pack(message, serial)
+        if not (self._held or self._blocked):
             self._writable()
         if len(self._out) > BACKLOG:
             self.close("the bus does not read any more")
-        return self._serial
+        return serial
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what is sent within at its end, and in one piece, so that the bus wakes up once for it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._out and not (self._blocked or self._gone.is_set()):
+                self._writable()
 
     async def drained(self) -> None:
         """Wait until everything is written, or the connection is gone."""
@@ -240,14 +237,18 @@ class Wire:
                 sent = self._sock.send(self._out)
                 del self._out[:sent]
         except BlockingIOError:
-            self._empty.clear()
-            self._loop.add_writer(self._sock, self._writable)
+            if not self._blocked:
+                self._blocked = True
+                self._empty.clear()
+                self._loop.add_writer(self._sock, self._writable)
             return
         except OSError as error:
             self.close(f"writing: {error.strerror}")
             return
-        self._empty.set()
-        self._loop.remove_writer(self._sock)
+        if self._blocked:
+            self._blocked = False
+            self._empty.set()
+            self._loop.remove_writer(self._sock)
 
     def _readable(self) -> None:
         try:
@@ -261,18 +262,20 @@ class Wire:
             self.close("the bus hung up")
             return
         self._in += data
-        # Nothing more is read before this is worked off, so a flood waits in the bus and not in our memory.
-        self._loop.remove_reader(self._sock)
-        self._work()
+        if not self._taken():
+            # Nothing more is read before this is worked off, so a flood waits in the bus and not in our memory.
+            self._loop.remove_reader(self._sock)
+            self._loop.call_soon(self._work)
 
     def _work(self) -> None:
-        for _ in range(TURN):
-            if self._gone.is_set():
-                return
-            if not self._frame():
-                self._loop.add_reader(self._sock, self._readable)
-                return
-        self._loop.call_soon(self._work)
+        if not self._taken():
+            self._loop.call_soon(self._work)
+        elif not self._gone.is_set():
+            self._loop.add_reader(self._sock, self._readable)
+
+    def _taken(self) -> bool:
+        """Take as many frames as one turn may; tell whether that was all that was read."""
+        return any(self._gone.is_set() or not self._frame() for _ in range(TURN))
 
     def _frame(self) -> bool:
         """Take one frame out of what was read; False when there is no whole one."""
@@ -295,7 +298,6 @@ class Wire:
             return False
         frame = self._in[:size]
         del self._in[:size]
-        frame[2] &= KNOWN_FLAGS
         if not whole:
             self._skip = body
             frame[4:8] = bytes(4)
@@ -311,7 +313,7 @@ class Wire:
         message = _unmarshalled(first)
         if message is None:
             return
-        if message.message_type is MessageType.METHOD_CALL:
+        if message.kind == Kind.CALL:
             self.take_long(message, bytes(frame))
         elif message.sender == DRIVER:
             self._read(frame, 0, whole=True)
@@ -322,14 +324,14 @@ class Wire:
         message = _unmarshalled(frame)
         if message is None:
             return
-        match message.message_type:
-            case MessageType.METHOD_RETURN | MessageType.ERROR:
-                future = self._waiting.get(message.reply_serial)
+        match message.kind:
+            case Kind.ANSWER | Kind.ERROR:
+                future = self._waiting.get(message.fields[codec.REPLY])
                 if future is not None and not future.done() and message.sender == DRIVER:
                     future.set_result(message)
-            case MessageType.METHOD_CALL if not whole:
+            case Kind.CALL if not whole:
                 text = f"the message has {size} bytes of arguments\n  at most {LONGEST} are taken"
-                self.send(Message.new_error(message, STANDARD + "LimitsExceeded", text))
+                self.send(codec.refusal(message, STANDARD + "LimitsExceeded", text))
             case _:
                 self.take(message)
 
@@ -349,18 +351,15 @@ def unmarshal(frame: bytes) -> Message:
         frame: all of it.
 
     Raises:
-        Exception: of many kinds, when it is no message.
+        Unreadable: it is no message.
     """
-    return Unmarshaller(io.BytesIO(frame)).unmarshall()
+    return codec.unpack(frame, typed=True)
 
 
 def _unmarshalled(frame: bytearray) -> Message | None:
-    if len(SignatureTree._cache) > SIGNATURES:  # noqa: SLF001
-        # A new one, and not cleared: a thread may be reading a long message.
-        SignatureTree._cache = {}  # noqa: SLF001
     try:
         return unmarshal(bytes(frame))
-    except Exception as error:
+    except Unreadable as error:
         log.warning("bus.message_unreadable", error=str(error))
         return None
 

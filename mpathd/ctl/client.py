@@ -9,8 +9,8 @@ from typing import Any
 
 from mpathd.model.settings import BY_PROPERTY
 
-from . import codec
-from .codec import Message, Variant
+from .. import codec
+from ..codec import Message, Variant
 from .errors import Absent, Answered, Late
 from .wire import DRIVER, DRIVER_PATH, Wire
 

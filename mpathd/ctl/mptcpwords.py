@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import codec
+from .. import codec
+from ..codec import Message
 from .client import MPTCP, NAME
-from .codec import Message
 from .news import Fact, daemon
 from .stats import size
 from .words import clean

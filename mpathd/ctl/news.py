@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import codec
+from .. import codec
+from ..codec import Message
 from .client import MANAGER, NAME, PROPERTIES, SERVICE, SESSION, SESSIONS, session_name
-from .codec import Message
 from .words import clean, value
 
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"

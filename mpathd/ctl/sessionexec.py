@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpathd.model.sessionsettings import SESSION_SETTINGS
 
-from . import codec
+from .. import codec
 from .client import LIFE, NAME, NOTIFICATION, Client
 from .errors import Absent, Usage
 from .parse import Order

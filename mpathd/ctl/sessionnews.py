@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import codec, news, sessionwords
+from .. import codec
+from ..codec import Message
+from . import news, sessionwords
 from .client import MANAGER, NAME, PROPERTIES, SESSION, Session
-from .codec import Message
 from .words import clean
 
 DRIVER = "org.freedesktop.DBus"

@@ -8,8 +8,8 @@ from typing import Any
 from mpathd.model.session import PRIORITY, PRIORITY_LAST
 from mpathd.model.sessionsettings import SESSION_SETTINGS, SessionSetting
 
+from ..codec import Variant
 from .client import Client, Session
-from .codec import Variant
 from .errors import Answered, Usage
 from .parse import Order
 from .pick import pick as pick_service

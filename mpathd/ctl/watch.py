@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Container, Iterator
 from typing import TypeVar
 
+from ..codec import Message
 from .client import Client
-from .codec import Message
 from .errors import Absent, Answered, Usage
 from .parse import Order
 

@@ -10,8 +10,8 @@ import time
 from collections import deque
 from typing import Any
 
-from . import codec
-from .codec import Kind, Message
+from .. import codec
+from ..codec import Kind, Message
 from .errors import Absent, Answered, Late
 
 DRIVER = "org.freedesktop.DBus"
@@ -21,9 +21,6 @@ VARIABLE = "DBUS_SYSTEM_BUS_ADDRESS"
 
 # Seconds for the bus itself, which answers in less than a millisecond.
 PATIENCE = 5.0
-
-# Flags: no answer is wanted; asking must not start a daemon.
-NO_ANSWER, NO_START = 1, 2
 
 
 def address() -> str:
@@ -151,7 +148,7 @@ class Wire:
         self._serial += 1
         if signature:
             fields = {**fields, codec.SIGNATURE: signature}
-        self._send(codec.pack(Message(Kind.CALL, self._serial, fields, body, NO_START)), until)
+        self._send(codec.pack(Message(Kind.CALL, self._serial, fields, body, codec.NO_START)), until)
         while True:
             message = self._next(until)
             if message is None:
@@ -249,7 +246,7 @@ class Wire:
 
 def _tells(message: Message) -> bool:
     """Whether a message only tells something; calls that want an answer get none from us, who offer nothing."""
-    return message.kind == Kind.SIGNAL or (message.kind == Kind.CALL and bool(message.flags & NO_ANSWER))
+    return message.kind == Kind.SIGNAL or (message.kind == Kind.CALL and bool(message.flags & codec.NO_ANSWER))
 
 
 def _answered(message: Message) -> Answered:

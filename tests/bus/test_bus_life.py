@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from bus.client import MANAGER, SERVICES, Client
 from bus.harness import CABLE, FakeAgent, PrivateBus, Scene
+from mpathd import codec
 from mpathd.bus import address
 from mpathd.bus import face as life
 from mpathd.bus import wire as wires
@@ -319,6 +320,10 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert address.bus_address("") == address.SYSTEM_BUS
 
 
+SIGNAL = {codec.PATH: "/a", codec.INTERFACE: "b.c", codec.MEMBER: "D", codec.SIGNATURE: "s"}
+LOUD = codec.Message(codec.Kind.SIGNAL, 0, SIGNAL, ["x" * 2000])
+
+
 def frame(flags: int = 0, *, spoil: bool = False) -> bytes:
     """A ping as it comes over the socket.
 
@@ -341,7 +346,7 @@ def test_frames_that_nobody_can_read_do_not_end_the_connection(monkeypatch: pyte
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         wire = Wire(ours)
-        taken: list[Message] = []
+        taken: list[codec.Message] = []
         wire.take = taken.append
         theirs.sendall(frame(spoil=True) + frame(flags=0xF8))
         theirs.sendall(struct.pack("<BBBBIII", ord("l"), 1, 0, 1, 0, 1, wires.LONGEST) + bytes(wires.LONGEST))
@@ -363,7 +368,7 @@ def test_others_get_their_turn_while_there_is_much_to_read() -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         wire = Wire(ours)
-        taken: list[Message] = []
+        taken: list[codec.Message] = []
         wire.take = taken.append
         theirs.sendall(frame() * 200)
         seen = most = 0
@@ -387,7 +392,7 @@ def test_a_bus_that_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         wire = Wire(ours)
         sent = 0
         while wire.connected and sent < 2000:
-            wire.send(Message.new_signal("/a", "b.c", "D", "s", ["x" * 2000]))
+            wire.send(LOUD)
             sent += 1
         assert await wire.gone() == "the bus does not read any more"
         theirs.close()
@@ -401,7 +406,7 @@ def test_a_full_socket_is_no_lost_bus() -> None:
         ours.setblocking(False)
         wire = Wire(ours)
         for _ in range(1000):
-            wire.send(Message.new_signal("/a", "b.c", "D", "s", ["x" * 2000]))
+            wire.send(LOUD)
         reading = asyncio.ensure_future(asyncio.to_thread(_read, theirs, 1000 * 2000))
         async with asyncio.timeout(10):
             await wire.drained()

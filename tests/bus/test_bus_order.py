@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from dbus_next import Message, MessageFlag
 
 from bus.client import MANAGER, PROPERTIES, SERVICES, Client, Refused
 from bus.harness import CABLE, SECOND, Scene
+from mpathd import codec
 from mpathd.bus import wire
 from mpathd.bus.senders import WAITING
 from mpathd.bus.wire import Wire
@@ -81,18 +81,15 @@ async def _set(client: Client) -> None:
 def test_after_a_flood_of_calls_that_want_no_answer(scene: Scene) -> None:
     async def play() -> None:
         sender = await Wire.open(scene.address)
+        fields = {
+            codec.DESTINATION: "net.mpathd",
+            codec.PATH: AT,
+            codec.INTERFACE: PROPERTIES,
+            codec.MEMBER: "GetAll",
+            codec.SIGNATURE: "s",
+        }
         for _ in range(2000):
-            sender.send(
-                Message(
-                    destination="net.mpathd",
-                    path=AT,
-                    interface=PROPERTIES,
-                    member="GetAll",
-                    signature="s",
-                    body=[SERVICE],
-                    flags=MessageFlag.NO_REPLY_EXPECTED,
-                )
-            )
+            sender.send(codec.Message(codec.Kind.CALL, 0, fields, [SERVICE], codec.NO_ANSWER))
         await sender.drained()
         async with Client(scene.address) as other:  # stands behind the flood in the bus's own queue
             assert await other.get(AT, SERVICE, "State") == "ready"

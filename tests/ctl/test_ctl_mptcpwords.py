@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mpathd.ctl import codec
-from mpathd.ctl.codec import Kind, Message
+from mpathd import codec
+from mpathd.codec import Kind, Message
 from mpathd.ctl.mptcpwords import bits, facts, lines, span
 from mpathd.ctl.news import Fact
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpathd.ctl import codec, news
-from mpathd.ctl.codec import Kind, Message
+from mpathd import codec
+from mpathd.codec import Kind, Message
+from mpathd.ctl import news
 from mpathd.ctl.news import Fact
 
 CABLE = "/net/mpathd/service/ethernet_36e0bdee6014_cable"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mpathd.ctl import codec, news, sessionnews
+from mpathd import codec
+from mpathd.codec import Kind, Message
+from mpathd.ctl import news, sessionnews
 from mpathd.ctl.client import Session
-from mpathd.ctl.codec import Kind, Message
 from mpathd.ctl.sessionnews import Ears, Told
 
 PATH = "/net/mpathd/session/named/video"

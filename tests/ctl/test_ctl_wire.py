@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from ctl.program import run
-from mpathd.ctl import codec, wire
+from mpathd import codec
+from mpathd.codec import Kind, Message
+from mpathd.ctl import wire
 from mpathd.ctl.client import Client
-from mpathd.ctl.codec import Kind, Message
 from mpathd.ctl.errors import ABSENT, FAILED, Absent, Late, status
 from mpathd.ctl.wire import Wire
 

@@ -8,7 +8,7 @@ from mpathd.bus.face import Face
 from mpathd.bus.native import overall
 from mpathd.bus.sessions import Sessions
 from mpathd.bus.standard import OBJECT_MANAGER, differences
-from mpathd.bus.table import Emission, Object, Tree
+from mpathd.bus.table import Emission, Object, Tree, kept
 from mpathd.model.agent import Agent, Pass
 from mpathd.model.view import View
 
@@ -42,18 +42,20 @@ class ConnmanSurface:
 
     def tree(self) -> Tree:
         """Everything as it is now; made anew only when the picture is new."""
-        view = self._agent.view
-        if view is not self._view:
+        view, old = self._agent.view, self._view
+        if view is not old:
             self._view = view
-            objects = {ROOT: Object(ROOT, ManagerShown(overall(view)), (OBJECT_MANAGER, MANAGER, CLOCK))}
-            for thing in technologies(view):
-                objects[thing.path] = thing
-            for one in view.services:
-                objects[service_path(one.id)] = Object(service_path(one.id), one, (SERVICE,))
-            for thing in sessions(self._sessions, view):
-                objects[thing.path] = thing
-            self._tree = Tree(objects, (technology.FOLDER, service.FOLDER, FOLDER))
+            if old is None or view.services != old.services or view.sessions != old.sessions:
+                made = {thing.path: kept(self._tree.objects, thing) for thing in self._objects(view)}
+                self._tree = Tree(made, (technology.FOLDER, service.FOLDER, FOLDER))
         return self._tree
+
+    def _objects(self, view: View) -> Iterator[Object]:
+        yield Object(ROOT, ManagerShown(overall(view)), (OBJECT_MANAGER, MANAGER, CLOCK))
+        yield from technologies(view)
+        for one in view.services:
+            yield Object(service_path(one.id), one, (SERVICE,))
+        yield from sessions(self._sessions, view)
 
     @staticmethod
     def changes(old: Tree, new: Tree) -> Iterator[Emission]:
@@ -67,7 +69,7 @@ class ConnmanSurface:
         yield from lists_changed(old, new)
         for path, thing in new.objects.items():
             before = old.objects.get(path)
-            if before is not None and before.subject != thing.subject:
+            if before is not None and before is not thing and before.subject != thing.subject:
                 for interface in thing.interfaces:
                     yield from changed(interface.name, ROWS.get(interface.name, ()), before, thing)
 

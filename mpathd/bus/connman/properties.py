@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from dbus_next import Variant
-
 from mpathd.bus.errors import listing, quoted
 from mpathd.bus.table import Arg, Call, Emission, Method, Object, Property, Signal, authorise
+from mpathd.codec import Variant
 from mpathd.model.errors import InvalidArguments, InvalidProperty, NotSupported
 
 CHANGED = Signal("PropertyChanged", (Arg("name", "s"), Arg("value", "v")))

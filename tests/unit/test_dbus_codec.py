@@ -11,8 +11,8 @@ from dbus_next._private.unmarshaller import Unmarshaller
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
-from mpathd.ctl import codec
-from mpathd.ctl.codec import Kind, Message, Unreadable, Variant
+from mpathd import codec
+from mpathd.codec import Kind, Message, Unfit, Unreadable, Variant
 
 # A busy machine is no fault of the codec.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -172,6 +172,7 @@ def test_what_dbus_next_writes_is_read(content: tuple[str, list[Any]]) -> None:
         ":1.5",
     )
     assert read.body == [plain(value) for value in body]
+    assert codec.unpack(bytes(data), typed=True).body == body
 
 
 def test_a_message_of_the_other_byte_order_is_read() -> None:
@@ -196,6 +197,7 @@ def with_length(data: bytes) -> None:
     try:
         codec.length(data[: codec.FIXED])
         codec.unpack(data)
+        codec.unpack(data, typed=True)
     except Unreadable:
         pass
 
@@ -226,3 +228,67 @@ def test_a_signature_is_split_into_its_types() -> None:
 def test_half_a_signature_is_unreadable(signature: str) -> None:
     with pytest.raises(Unreadable):
         codec.types(signature)
+
+
+@pytest.mark.parametrize(
+    ("signature", "value"),
+    [
+        ("b", 1),
+        ("y", 256),
+        ("u", -1),
+        ("u", "1"),
+        ("s", 1),
+        ("s", None),
+        ("s", "a\0b"),
+        ("s", "\udc80"),
+        ("o", "net"),
+        ("o", "/net/"),
+        ("o", "/net//mpathd"),
+        ("as", "text"),
+        ("as", [1]),
+        ("a{sv}", [("a", 1)]),
+        ("a{sv}", {"a": 1}),
+        ("(ss)", ["a"]),
+        ("v", "a"),
+    ],
+)
+def test_a_value_of_another_type_is_not_written(signature: str, value: Any) -> None:
+    with pytest.raises(Unfit):
+        codec.pack(call(signature, [value]))
+
+
+@pytest.mark.parametrize("body", [[], ["a", "b"]])
+def test_a_body_of_another_length_is_not_written(body: list[str]) -> None:
+    with pytest.raises(Unfit):
+        codec.pack(call("s", body))
+
+
+def test_a_head_without_its_body_is_read() -> None:
+    data = bytearray(codec.pack(call("s", ["text"])))
+    head = len(data) - int.from_bytes(data[4:8], "little")
+    data[4:8] = bytes(4)
+
+    read = codec.unpack(bytes(data[:head]))
+
+    assert (read.member, read.signature, read.body) == ("SetDefaults", "s", [])
+
+
+@pytest.mark.parametrize("without", [codec.PATH, codec.MEMBER])
+def test_a_call_without_what_every_call_has_is_unreadable(without: int) -> None:
+    whole = call("", [])
+    fields = {number: value for number, value in whole.fields.items() if number != without}
+
+    with pytest.raises(Unreadable):
+        codec.unpack(codec.pack(Message(Kind.CALL, 7, fields)))
+
+
+def test_an_answer_goes_to_who_called() -> None:
+    asked = Message(Kind.CALL, 9, {codec.SENDER: ":1.5", codec.PATH: "/", codec.MEMBER: "Ask"})
+
+    answer = codec.unpack(codec.pack(codec.answer(asked, "s", ["yes"]), 3))
+    refusal = codec.unpack(codec.pack(codec.refusal(asked, "a.b", "no"), 4))
+
+    assert (answer.kind, answer.serial, answer.body) == (Kind.ANSWER, 3, ["yes"])
+    assert (refusal.kind, refusal.fields[codec.ERROR], refusal.body) == (Kind.ERROR, "a.b", ["no"])
+    for told in (answer, refusal):
+        assert (told.fields[codec.REPLY], told.fields[codec.DESTINATION]) == (9, ":1.5")
