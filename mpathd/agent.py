@@ -230,7 +230,7 @@ class LiveAgent(Loop):
         """
         if self._book is not None and self._book.end(gone):
             self.sessions_asked()
-            self.poke("client gone")
+            self.poke("client gone", paths=False)
 
     def _book_of_sessions(self) -> Bookkeeping:
         if self._book is None:
@@ -240,7 +240,7 @@ class LiveAgent(Loop):
     async def _obeyed(self, name: str, reason: str) -> None:
         before = self._view.sessions
         self.sessions_asked()
-        done = await self._passed(reason)
+        done = await self._passed(reason, paths=False)
         if not self._refused:
             return
         mark = next((s.mark for s in (*self._view.sessions, *before) if s.name == name), 0)

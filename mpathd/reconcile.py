@@ -90,7 +90,7 @@ class Loop:
         self._reload_trouble: tuple[Finding, ...] = ()
         self._poked, self._paced = asyncio.Event(), asyncio.Event()
         self._reasons: dict[str, None] = {}
-        self._asked = 0
+        self._asked, self._paths = 0, True
         self._waiting: list[tuple[int, asyncio.Future[Pass]]] = []
         self._news: set[asyncio.Queue[Pass]] = set()
         self._contest, self._recall = Contest(), Recall()
@@ -131,13 +131,15 @@ class Loop:
 
     # The loop.
 
-    def poke(self, reason: str) -> None:
+    def poke(self, reason: str, *, paths: bool = True) -> None:
         """Say "look again".
 
         Args:
             reason: what happened, for people.
+            paths: look at MPTCP too; else only if what it depends on has changed.
         """
         self._reasons[reason] = None
+        self._paths = self._paths or paths
         self._asked += 1
         self._poked.set()
 
@@ -175,6 +177,7 @@ class Loop:
         asked, reasons = self._asked, tuple(self._reasons)
         self._poked.clear()
         self._reasons.clear()
+        paths, self._paths = self._paths, False
         start = monotonic()
         self._number += 1
         self._recall.turn()
@@ -196,7 +199,7 @@ class Loop:
         waiting = () if len(steps) == len(due) else set(due) - set(steps)
         there = confirmed(self._wanted, waiting)
         bring = self.endpoints.bring if self.endpoints is not None else nothing
-        more = bring(services, there, policy, world.links, self._contest, start)
+        more = bring(services, there, policy, world.links, self._contest, start, look=paths)
         done, refused = done + more.done, refused + more.refused
         later = min((t for t in (later, more.later) if t is not None), default=None)
         self._refused = refused
@@ -329,9 +332,9 @@ class Loop:
         self._contest.settle(monotonic())
         self.poke("time")
 
-    async def _passed(self, reason: str) -> Pass:
+    async def _passed(self, reason: str, *, paths: bool = True) -> Pass:
         """Poke, and wait for the pass that saw it."""
-        self.poke(reason)
+        self.poke(reason, paths=paths)
         future: asyncio.Future[Pass] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._asked, future))
         return await future

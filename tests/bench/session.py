@@ -21,7 +21,7 @@ from .peers.fetch import Unavailable
 from .stats import cells, ratio, summary, table
 
 NAME = "session"
-UPLINKS, TIMES, BESIDE = 8, 40, (0, 30)  # other sessions that are there
+UPLINKS, TIMES, BESIDE = 8, 40, (0, 1, 30)  # other sessions that are there
 MANAGER = ("/net/mpathd", "net.mpathd.Manager")
 PROPERTIES = "org.freedesktop.DBus.Properties"
 FLOWS = ["*-*-tcp-*-{}", "*-192.0.2.0/24-udp-*-{}"]

@@ -143,16 +143,39 @@ class Stage:
         self.endpoints = Endpoints(self.hand, self.keeper)
         self.contest, self.now = Contest(), 0.0
 
-    def pass_(self, *services: Service) -> Brought:
+    def pass_(self, *services: Service, look: bool = True) -> Brought:
         """Run the part of a pass."""
         self.hand.log.clear()
         state = routing(one for one in services if one.routed)
-        return self.endpoints.bring(services, state, Policy(), {}, self.contest, self.now)
+        return self.endpoints.bring(services, state, Policy(), {}, self.contest, self.now, look=look)
 
     @property
     def addresses(self) -> list[str]:
         """Of the endpoints."""
         return [e.address for e in self.hand.found.endpoints]
+
+
+def test_what_has_only_to_do_with_sessions_passes_mptcp_by() -> None:
+    stage = Stage()
+    first = stage.pass_(service(1), service(2))
+    stage.hand.broken = True  # whoever asks it hears that
+
+    same = stage.pass_(service(1), service(2), look=False)
+    other = stage.pass_(service(1), look=False)
+
+    assert (same.done, same.findings) == ((), first.findings)
+    assert [finding.code for finding in other.findings] == ["internal"]
+    assert [finding.code for finding in stage.pass_(service(1), service(2)).findings] == ["internal"]
+
+
+@pytest.mark.parametrize("trouble", ["refused", "busy"])
+def test_what_is_not_yet_as_it_should_be_is_looked_at_all_the_same(trouble: str) -> None:
+    stage = Stage(refuse=(lambda _change: errno.EPERM)) if trouble == "refused" else Stage()
+    stage.pass_(service(1))
+    stage.hand.busy = trouble == "busy"
+    stage.hand.broken = True
+
+    assert [finding.code for finding in stage.pass_(service(1), look=False).findings] == ["internal"]
 
 
 def test_a_pass_without_routed_services_asks_nothing() -> None:
