@@ -86,7 +86,7 @@ class Ruleset:
         if not self.known:
             text = repr((sorted((n, t.digest()) for n, t in self.tables.items()),
                          sorted((n, c.head, c.rules) for n, c in self.chains.items()),
-                         sorted(self.counters)))  # fmt: skip
+                         ",".join(sorted(self.counters))))  # fmt: skip
             self.known.append(sha256(text.encode()).hexdigest()[:16])
         return self.known[0]
 

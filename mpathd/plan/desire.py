@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from ..model.numbers import Numbers
 from ..model.policy import Policy
 from ..model.routing import KernelState, Route
 from ..model.words import Family
@@ -62,40 +63,11 @@ def _link_marks(
     return forward.link_marks(ways, world.rules, {s.number for s in policy.sessions}, policy.numbers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """Routes of services' and sessions' tables.
-
-    Args:
-        main: the main table.
-        protocol: of our routes.
-        known: what the last pass worked out.
-    """
-
-    main: Main
-    protocol: int
-    known: Recall
-
-    def of(self, member: Member, family: Family) -> frozenset[Route]:
-        """Give what a service's table holds.
-
-        Args:
-            member: the service.
-            family: the family.
-        """
-        place = (member.link.index, family)
-        around = self.known.of(place, near, self.main, member.link.index, family)
-        return self.known.of(place, routes, member, family, around, self.protocol)
-
-    def copied(self, choice: Choice, mark: int) -> Iterator[frozenset[Route]]:
-        """Give what a session's table holds.
-
-        Args:
-            choice: the session and its services.
-            mark: its number.
-        """
-        for family, default in choice.defaults.items():
-            yield self.known.of((mark, family), marks.table, self.of(default, family), mark, self.protocol)
+def _table(member: Member, family: Family, main: Main, numbers: Numbers, known: Recall) -> frozenset[Route]:
+    """What a service's table holds."""
+    place = (member.link.index, family)
+    around = known.of(place, near, main, member.link.index, family)
+    return known.of(place, routes, member, family, around, numbers.protocol)
 
 
 def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decided:
@@ -116,13 +88,19 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
     choices = tuple(known.of(session.number, choose, session, found, routed) for session in policy.sessions)
     links = _link_marks(world, policy, found, decided)
 
-    tables = _Tables(main, numbers.protocol, known)
-    filled = [tables.of(m, family) for m in found for family in Family if decided[m.id][family].routed]
-    filled += [r for c in choices if c.marks for r in tables.copied(c, numbers.mark(c.session.number))]
+    tables = {(m.id, family): _table(m, family, main, numbers, known) for m in found for family in Family}
+    filled = [tables[m.id, family] for m in found for family in Family if decided[m.id][family].routed]
+    for choice in choices:
+        if choice.marks and choice.defaults:
+            mark = numbers.mark(choice.session.number)
+            theirs = tuple(tables[member.id, family] for family, member in choice.defaults.items())
+            filled.append(known.of(choice.session.number, marks.table, theirs, mark, numbers.protocol))
 
     claims = services.claims((m.id, known.of(m.link.index, services.sources, m, decided[m.id])) for m in found)
     rules = [known.of(m.link.index, services.rules, numbers, m.table, claims[m.id]) for m in found]
-    rules += [of for choice in choices for of in marks.rules(choice, numbers, known)]
+    for choice in choices:
+        own = known.of(choice.session.number, Recall)  # its rules, link by link: one that goes leaves the others
+        rules.append(known.of(choice.session.number, marks.rules, choice, numbers, own))
     caught = {s.number: known.of(s.number, early.caught, s, policy.early_rules) for s in policy.sessions}
     rules += (first := early.rules(choices, caught, numbers, known))
     sockets = known.of("sockets", markings, choices, world.homes, numbers)

@@ -133,22 +133,23 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
     if want is None:
         return ()
     old = want if have is None else have
-    if have is not None and all(want.tables.get(name) is have.tables.get(name) for name in WAYS):
-        return ()
-    now, before = _ways(want), {} if have is None else _ways(have)
-    # While there is no way at all they are refused by their mark, which a socket that is closed needs.
-    marks = (mark for mark, ways in now.items() if any(name.startswith("ok") for name, _ in ways))
     known = old.tables.get("sessions", NO_TABLE).elements
-    turns = [mark for mark in marks if mark in known and (have is None or now[mark] != before.get(mark))]
+    marks = sorted(mark for mark in _changed(want, have) if mark in known)
+    # While there is no way at all they are refused by their mark, which a socket that is closed needs.
+    ways = [want.tables.get(name, NO_TABLE).elements for name in WAYS if name.startswith("ok")]
+    turns = (mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements))
     return tuple(Step(Verb.DELETE, Connections(int(mark, 16), numbers.mark_mask)) for mark in turns)
 
 
-def _ways(ruleset: Ruleset) -> dict[str, dict[tuple[str, str], str]]:
-    """Links, addresses and translations, by a session's mark."""
-    out: dict[str, dict[tuple[str, str], str]] = {}
+def _changed(want: Ruleset, have: Ruleset | None) -> set[str]:
+    """The marks whose links, addresses or translations are others."""
+    out: set[str] = set()
     for name in WAYS:
-        for key, value in ruleset.tables.get(name, NO_TABLE).elements.items():
-            out.setdefault(key.partition(" ")[0], {})[name, key] = value
+        table, before = want.tables.get(name, NO_TABLE), NO_TABLE if have is None else have.tables.get(name, NO_TABLE)
+        if table is not before:
+            new, old = table.elements, before.elements
+            out.update(key.partition(" ")[0] for key, value in new.items() if old.get(key) != value)
+            out.update(key.partition(" ")[0] for key in old if key not in new)
     return out
 
 

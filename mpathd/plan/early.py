@@ -39,6 +39,9 @@ from .recall import Recall
 from .sessions import Choice
 from .shapes import Key, key
 
+Span = tuple[tuple[int, int], ...]
+EVERYTHING = (0, 1 << 128)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -50,18 +53,31 @@ class Match:
         born: when the session came; lower is older.
         user: the socket's user; None is any.
         flow: the packet's fields.
+        key: what a packet must have, as the packet engine sees it.
+        span: the same as ranges of destination, source port and destination port, to see overlaps.
     """
 
     session: int
     priority: int
     born: int
-    user: int | None = None
-    flow: FlowSelector = FlowSelector()
+    user: int | None
+    flow: FlowSelector
+    key: Key
+    span: Span
 
-    @property
-    def key(self) -> Key:
-        """What a packet must have, as the packet engine sees it."""
-        return key(self.user, self.flow)
+    @classmethod
+    def of(cls, session: Session, user: int | None, flow: FlowSelector) -> Match:
+        """Give what a session catches by one of its users, or selectors.
+
+        Args:
+            session: the session.
+            user: the socket's user; None is any.
+            flow: the packet's fields.
+        """
+        found = key(user, flow)
+        ranges = dict(zip((words.split()[-1] for words in found[0]), found[2], strict=True))
+        span = tuple(ranges.get(word, EVERYTHING) for word in ("daddr", "sport", "dport"))
+        return cls(session.number, session.settings.priority, session.born, user, flow, found, span)
 
 
 STEPS = 3  # rules of one traffic: the session's specifics, main's specifics, the session's table
@@ -104,9 +120,9 @@ def _sayable(match: Match) -> bool:
 def _matches(session: Session) -> Iterator[Match]:
     """Everything of a session that may have a rule, users first: they are few, and say most."""
     settings = session.settings
-    only, head = settings.only_user, (session.number, settings.priority, session.born)
-    users = (Match(*head, user) for user in settings.users if only in {None, user})
-    return chain(users, (Match(*head, only, flow) for flow in settings.selectors))
+    only = settings.only_user
+    users = (Match.of(session, user, FlowSelector()) for user in settings.users if only in {None, user})
+    return chain(users, (Match.of(session, only, flow) for flow in settings.selectors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,53 +171,52 @@ def _uncaught(session: Session, found: tuple[Match, ...]) -> str:
     return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in parts if count > 0)
 
 
-def _span(match: Match) -> tuple[tuple[int, int], ...]:
-    """A match as ranges of destination and ports, to see overlaps."""
-    shape, _, box, _ = match.key
-    of = dict(zip((words.split()[-1] for words in shape), box, strict=True))
-    everything = (0, 1 << 128)
-    return tuple(of.get(word, everything) for word in ("daddr", "sport", "dport"))
-
-
 def _places(found: tuple[Match, ...]) -> tuple[int | None, ...]:
     """Give the offset of each match's first priority; None where there is no place."""
-    bands: dict[int, list[Match]] = {}
-    for match in found:
+    bands: dict[int, list[int]] = {}
+    for place, match in enumerate(found):
         count = len(match.key[0])
         band = EARLY_SPORT + (5 - count) * EARLY_BAND if match.flow.sport else EARLY_OPEN + (4 - count) * EARLY_BAND
-        bands.setdefault(band, []).append(match)
-    places = {match: place for band, inside in bands.items() for match, place in _ranked(band, inside)}
-    return tuple(places.get(match) for match in found)
+        bands.setdefault(band, []).append(place)
+    ranks = {place: (band, rank) for band, inside in bands.items() for place, rank in _ranked(found, inside)}
+    spots = (ranks[place] for place in range(len(found)))
+    return tuple(band + rank * STEPS if (rank + 1) * STEPS <= EARLY_BAND else None for band, rank in spots)
 
 
-def _ranked(band: int, inside: list[Match]) -> Iterator[tuple[Match, int]]:
+def _ranked(found: tuple[Match, ...], inside: list[int]) -> Iterator[tuple[int, int]]:
     """One behind the other where they overlap, best first; side by side where they do not."""
-    shapes: dict[tuple[str, ...], list[Match]] = {}
-    for match in inside:
-        shapes.setdefault(match.key[0], []).append(match)
+    shapes: dict[tuple[str, ...], list[int]] = {}
+    for place in inside:
+        shapes.setdefault(found[place].key[0], []).append(place)
     best = {
-        shape: (-max(m.priority for m in of), min((m.born, m.session) for m in of), shape)
+        shape: (-max(found[p].priority for p in of), min((found[p].born, found[p].session) for p in of), shape)
         for shape, of in shapes.items()
     }
-    order = [
-        match
-        for shape in sorted(shapes, key=best.__getitem__)
-        for match in sorted(shapes[shape], key=lambda m: (m.key[3], -m.priority, m.born, m.session))
-    ]
+
+    def good(place: int) -> tuple[int, int, int, int]:
+        match = found[place]
+        return (match.key[3], -match.priority, match.born, match.session)
+
+    order = (place for shape in sorted(shapes, key=best.__getitem__) for place in sorted(shapes[shape], key=good))
     # Only neighbours of the same user and protocol, or of an open one, can overlap.
-    near: dict[tuple[int | None, int | None], list[tuple[Match, tuple[tuple[int, int], ...], int]]] = {}
-    for match in order:
-        mine, rank = _span(match), 0
+    near: dict[tuple[int | None, int | None], list[tuple[Match, int]]] = {}
+    for place in order:
+        match, rank = found[place], 0
         for (user, protocol), others in near.items():
             if _differ(user, match.user) or _differ(protocol, match.flow.protocol):
                 continue
-            for other, span, level in others:
-                apart = any(a[0] > b[1] or b[0] > a[1] for a, b in zip(mine, span, strict=True))
-                if not apart and other.session != match.session and level >= rank:
+            for other, level in others:
+                if level >= rank and other.session != match.session and _overlap(match.span, other.span):
                     rank = level + 1
-        near.setdefault((match.user, match.flow.protocol), []).append((match, mine, rank))
-        if (rank + 1) * STEPS <= EARLY_BAND:
-            yield match, band + rank * STEPS
+        near.setdefault((match.user, match.flow.protocol), []).append((match, rank))
+        yield place, rank
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    for (low, high), (first, last) in zip(one, other, strict=True):  # noqa: SIM110 - all() takes twice as long
+        if low > last or first > high:
+            return False
+    return True
 
 
 def _differ(one: int | None, other: int | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ..model.numbers import (
     MAIN,
@@ -23,26 +23,30 @@ from .recall import Recall
 from .sessions import Choice
 
 
-def rules(choice: Choice, numbers: Numbers, recall: Recall) -> Iterator[frozenset[Rule]]:
+def rules(choice: Choice, numbers: Numbers, recall: Recall) -> frozenset[Rule]:
     """Give the rules of a session; both families have their ends, whether a service serves them or not (law 5);
     only one that falls back to main has none.
 
     Args:
         choice: the session and its services.
         numbers: priorities and marks.
-        recall: what the last pass worked out.
+        recall: what was worked out for this session when it was asked for last.
     """
-    if not choice.marks:
-        return
+    recall.turn()
+    nothing: frozenset[Rule] = frozenset()
+    return nothing.union(*_parts(choice, numbers, recall)) if choice.marks else nothing
+
+
+def _parts(choice: Choice, numbers: Numbers, recall: Recall) -> Iterator[frozenset[Rule]]:
     mark = numbers.mark(choice.session.number)
     for family in Family:
         if choice.falls_back(family):
             continue
-        yield recall.of((mark, family), _ends, mark, family, numbers)
+        yield recall.of(family, _ends, mark, family, numbers)
         default = choice.defaults.get(family)
         for member in choice.serves(family):
             if member is not default:
-                place = (mark, family, member.link.index)
+                place = (family, member.link.index)
                 yield recall.of(place, _member, mark, family, member.addresses(family), member.table, numbers)
 
 
@@ -77,12 +81,12 @@ def _ends(mark: int, family: Family, numbers: Numbers) -> frozenset[Rule]:
     )
 
 
-def table(routes: Iterable[Route], mark: int, protocol: int) -> frozenset[Route]:
-    """Give the routes of a session's table in one family.
+def table(filled: tuple[frozenset[Route], ...], mark: int, protocol: int) -> frozenset[Route]:
+    """Give the routes of a session's table.
 
     Args:
-        routes: of the service that is its default.
+        filled: those of its default services' tables, one for each family.
         mark: the number of the table.
         protocol: of our routes.
     """
-    return frozenset(route.copied(mark, route.hops, protocol) for route in routes)
+    return frozenset(route.copied(mark, route.hops, protocol) for routes in filled for route in routes)

@@ -135,7 +135,7 @@ def _state(member: Member) -> ServiceState:
 def _ruled(here: frozenset[Rule], had: frozenset[Rule]) -> Mapping[int, frozenset[Prefix]]:
     """The sources that have rules of ours, or had them until somebody took them away, by table."""
     found: dict[int, set[Prefix]] = {}
-    for rules in (here, had):
+    for rules in (here,) if here == had else (here, had):
         for rule in rules:
             if rule.source and not rule.mask and rule.table not in {0, MAIN}:
                 found.setdefault(rule.table, set()).add(rule.source)
