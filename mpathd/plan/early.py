@@ -102,27 +102,33 @@ SOURCED = tuple((Prefix(half), EARLY_SOURCED, Traffic()) for half in ("::/1", "8
 PAST = {Family.INET: (SERVERS,), Family.INET6: (*SOURCED, SERVERS)}
 
 
-def _protocols(match: Match) -> tuple[int | None, ...]:
+Said = tuple[int | None, FlowSelector]  # a user, or anybody, and the packet's fields
+
+
+def _protocols(user: int | None, flow: FlowSelector) -> tuple[int | None, ...]:
     """The protocols to name. What is as good as everything is kept to what sockets speak: tunnels of the kernel are
     root's, as a rule sees it.
     """
-    flow = match.flow
-    if flow.protocol is not None or flow.destination is not None or match.user:
+    if flow.protocol is not None or flow.destination is not None or user:
         return (flow.protocol,)
     return (PROTOCOLS["tcp"], PROTOCOLS["udp"], PROTOCOLS["icmp"], PROTOCOLS["icmpv6"])
 
 
-def _sayable(match: Match) -> bool:
-    ports = (ports for ports in (match.flow.sport, match.flow.dport) if ports is not None)
-    return match.flow.source is None and all(last <= LAST_PORT for _, last in ports)
+def _sayable(flow: FlowSelector) -> bool:
+    return all(ports is None or ports[1] <= LAST_PORT for ports in (flow.sport, flow.dport))
 
 
-def _matches(session: Session) -> Iterator[Match]:
+def _said(session: Session) -> Iterator[Said]:
     """Everything of a session that may have a rule, users first: they are few, and say most."""
     settings = session.settings
     only = settings.only_user
-    users = (Match.of(session, user, FlowSelector()) for user in settings.users if only in {None, user})
-    return chain(users, (Match.of(session, only, flow) for flow in settings.selectors))
+    users = ((user, FlowSelector()) for user in settings.users if only in {None, user})
+    return chain(users, ((only, flow) for flow in _unbound(session)))
+
+
+def _unbound(session: Session) -> list[FlowSelector]:
+    """The selectors that may mean unbound sockets: one with a source means those that have it."""
+    return [flow for flow in session.settings.selectors if flow.source is None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +158,14 @@ def caught(session: Session, limit: int) -> Caught:
 def _caught(session: Session, limit: int) -> tuple[Match, ...]:
     out: list[Match] = []
     left = limit // STEPS
-    for match in _matches(session):
+    for user, flow in _said(session):
         if left <= 0:
             break
-        cost = 1 if len(_protocols(match)) == 1 else STEPS  # icmp and icmpv6 are of one family each
-        if cost <= left and _sayable(match):
-            out.append(match)
+        if not _sayable(flow):
+            continue
+        cost = 1 if len(_protocols(user, flow)) == 1 else STEPS  # icmp and icmpv6 are of one family each
+        if cost <= left:
+            out.append(Match.of(session, user, flow))
             left -= cost
     return tuple(out)
 
@@ -165,7 +173,7 @@ def _caught(session: Session, limit: int) -> tuple[Match, ...]:
 def _uncaught(session: Session, found: tuple[Match, ...]) -> str:
     settings = session.settings
     groups = len(settings.groups)
-    named = sum(flow.source is None for flow in settings.selectors) + len(settings.users)
+    named = len(_unbound(session)) + len(settings.users)
     others = named - len(found)
     parts = ((groups, "group"), (others, "selector or user" if settings.users else "selector"))
     return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in parts if count > 0)
@@ -229,7 +237,7 @@ def _traffics(match: Match, family: Family, bearer: Technology) -> Iterator[Traf
         return
     if not match.user and flow.destination is None and bearer is Technology.VPN:
         return  # the kernel's tunnels are root's: what carries the tunnel would be led into it
-    for protocol in _protocols(match):
+    for protocol in _protocols(match.user, flow):
         if FlowSelector(protocol=protocol).family in {None, family}:
             yield Traffic(flow.destination, match.user, protocol, flow.sport, flow.dport)
 

@@ -11,7 +11,7 @@ take a tenth of a second, whatever it is about. Maps that are the same are the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -150,7 +150,7 @@ class Flows:
     def __init__(self) -> None:
         self._known: dict[int, tuple[FlowSelector, Key]] = {}  # holds the selectors, so that no other gets their ids
 
-    def keys(self, flows: Iterable[FlowSelector]) -> Iterator[Key]:
+    def keys(self, flows: Iterable[FlowSelector]) -> list[Key]:
         """Give the keys of flow selectors, in their order.
 
         Args:
@@ -159,30 +159,26 @@ class Flows:
         if len(self._known) > KEPT:
             self._known.clear()
         known = self._known
-        for flow in flows:
-            found = known.get(id(flow))
-            if found is None:
-                found = known[id(flow)] = (flow, _flow(flow))
-            yield found[1]
+        return [(known.get(id(flow)) or self._fresh(flow))[1] for flow in flows]
+
+    def _fresh(self, flow: FlowSelector) -> tuple[FlowSelector, Key]:
+        found = self._known[id(flow)] = (flow, _flow(flow))
+        return found
 
 
 KEPT = 65536
 _flows = Flows()
 
 
-def _keys(session: Session) -> Iterator[Key]:
+def _keys(session: Session) -> list[Key]:
     """Give everything that makes traffic a session's (any of them suffices)."""
-    settings = session.settings
+    settings, flows = session.settings, _flows.keys(session.settings.selectors)
+    groups = [_word("meta skgid", group) for group in settings.groups]
     if settings.only_user is None:
-        yield from _flows.keys(settings.selectors)
-        yield from (_word("meta skuid", user) for user in settings.users)
-        yield from (_word("meta skgid", group) for group in settings.groups)
-        return
+        return flows + [_word("meta skuid", user) for user in settings.users] + groups
     only = _word("meta skuid", settings.only_user)
-    yield from (_join([only, flow]) for flow in _flows.keys(settings.selectors))
-    if settings.only_user in settings.users:
-        yield only
-    yield from (_join([only, _word("meta skgid", group)]) for group in settings.groups)
+    whole = [only] if settings.only_user in settings.users else []
+    return [_join([only, flow]) for flow in flows] + whole + [_join([only, group]) for group in groups]
 
 
 def _shares(session: Session) -> dict[Shape, Share]:
