@@ -14,6 +14,8 @@ from ...model.words import Address, Family, Prefix
 from ...model.world import Link, LinkAddress
 from .wire import ATTR, S32, U32, attributes
 
+FAMILIES = frozenset({AF_INET, AF_INET6})
+
 IFINFO = struct.Struct("=BxHiII")  # family, hardware type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
