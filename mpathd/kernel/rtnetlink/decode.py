@@ -251,6 +251,23 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     return Found(value, expires, indexes, ", ".join(unknown), destination, nexthop)
 
 
+def expiry_at(body: bytes) -> int:
+    """Tell where the rest of life stands in the body of RTM_NEWROUTE, 0 if it says none.
+
+    Args:
+        body: of the message.
+    """
+    at = RTMSG.size
+    while at + ATTR.size <= len(body):
+        length, kind = ATTR.unpack_from(body, at)
+        if length < ATTR.size:
+            break
+        if kind == 12 and length >= ATTR.size + 12:
+            return at + ATTR.size + 8
+        at += (length + 3) & ~3
+    return 0
+
+
 def source(body: bytes) -> Address | None:
     """Give the source address in the kernel's answer to "how would you send?".
 

@@ -47,6 +47,8 @@ class Links:
                 whole[bare.index] = before
             else:
                 whole[bare.index] = (bare, replace(bare, addresses=own) if own else bare)
+        if len(whole) == len(self._whole) and all(whole[index] is self._whole.get(index) for index in whole):
+            return False  # lifetimes count down
         self._whole = whole
         self.links = {index: link for index, (_, link) in whole.items()}
         names = {index: link.name for index, link in self.links.items()}
