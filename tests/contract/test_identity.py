@@ -306,3 +306,46 @@ def test_mptcp_is_the_same_until_something_changes(hand: Hand) -> None:
     _set("net.mptcp.enabled", 0)
     assert "switched off" in manager.look(names).missing
     manager.close()
+
+
+def test_what_has_an_end_is_the_same_while_it_counts_down(hand: Hand) -> None:
+    _ip("-6 route add fd09::/48 via fd00:1::9 dev eth0 expires 500")
+    _ip("-6 route add fd08::/48 dev eth1 expires 900 mtu 1300")
+    _ip("-6 route add unreachable fd07::/48 expires 900")
+    _ip("addr add 10.0.1.9/24 dev eth0 valid_lft 1000 preferred_lft 900")
+    first = hand.look(109)
+    assert first.next_expiry is not None
+    last = eventually(lambda: world if (world := hand.look(109)).next_expiry != first.next_expiry else None)
+    assert last is not None
+    assert last.next_expiry is not None
+
+    assert 400 < last.next_expiry < first.next_expiry <= 500
+    assert last.main is first.main
+    assert last.links is first.links
+    assert last.have is first.have
+
+
+def test_a_route_that_is_made_permanent_has_no_end(hand: Hand) -> None:
+    _ip("-6 route add fd09::/48 dev eth0 expires 500")
+    assert hand.look(109).next_expiry is not None
+    _ip("-6 route change fd09::/48 dev eth0")
+
+    assert hand.look(109).next_expiry is None
+    assert Prefix("fd09::/48") in {route.destination for route in hand.look(109).main}
+
+
+def test_a_route_ends_when_its_time_is_over(hand: Hand) -> None:
+    """Its last tick is told as no end at all."""
+    _ip("-6 route add fd09::/48 dev eth0 expires 1")
+    seen = []
+
+    def gone() -> bool:
+        world = hand.look(109)
+        there = Prefix("fd09::/48") in {route.destination for route in world.main}
+        seen.append((there, world.next_expiry is not None))
+        return not there
+
+    eventually(gone)
+    assert len(seen) > 10
+    assert {*seen[:-1]} == {(True, True)}  # looked at all the time, it had an end
+    assert seen[-1] == (False, False)

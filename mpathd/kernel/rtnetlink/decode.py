@@ -14,6 +14,8 @@ from ...model.words import Address, Family, Prefix
 from ...model.world import Link, LinkAddress
 from .wire import ATTR, S32, U32, attributes
 
+FAMILIES = frozenset({AF_INET, AF_INET6})
+
 IFINFO = struct.Struct("=BxHiII")  # family, hardware type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
@@ -43,6 +45,9 @@ ROUTE_KNOWN = frozenset({1, 2, 4, 5, 6, 7, 8, 9, 11, 15, 18, 20, 21, 22}) | froz
 # (dst, iif, uidrange, ipproto, sport, dport; and since 6.15 the masks of single ports, which then are whole).
 RULE_KNOWN = frozenset({2, 4, 6, 10, 11, 13, 14, 15, 16, 18, 21})
 RULE_TRAFFIC = frozenset({1, 3, 20, 22, 23, 24, 28, 29})
+RULE_KNOWN_OWN = RULE_KNOWN | RULE_TRAFFIC
+ACTIONS = {int(action): action for action in Action}
+BY_NUMBER = {int(family): family for family in Family}
 WHOLE_PORT = b"\xff\xff"
 UIDS, PORTS = struct.Struct("=II"), struct.Struct("=HH")  # struct fib_rule_uid_range, fib_rule_port_range
 NO_SUPPRESS = b"\xff\xff\xff\xff"
@@ -246,6 +251,23 @@ def route(data: bytes, at: int, end: int, names: Mapping[int, str]) -> Found:
     return Found(value, expires, indexes, ", ".join(unknown), destination, nexthop)
 
 
+def expiry_at(body: bytes) -> int:
+    """Tell where the rest of life stands in the body of RTM_NEWROUTE, 0 if it says none.
+
+    Args:
+        body: of the message.
+    """
+    at = RTMSG.size
+    while at + ATTR.size <= len(body):
+        length, kind = ATTR.unpack_from(body, at)
+        if length < ATTR.size:
+            break
+        if kind == 12 and length >= ATTR.size + 12:
+            return at + ATTR.size + 8
+        at += (length + 3) & ~3
+    return 0
+
+
 def source(body: bytes) -> Address | None:
     """Give the source address in the kernel's answer to "how would you send?".
 
@@ -286,32 +308,21 @@ def rule(data: bytes, at: int, end: int) -> Rule:
     mark = U32.unpack(got[10])[0] if 10 in got else 0
     mask = U32.unpack(got[16])[0] if 16 in got else 0xFFFFFFFF if mark else 0
     suppress = got.get(14, NO_SUPPRESS)
-    traffic = _traffic(got, to_bits)
-    known = RULE_KNOWN if traffic is None else RULE_KNOWN | RULE_TRAFFIC
-    other = b"".join(ATTR.pack(len(got[k]), k) + got[k] for k in sorted(got) if k not in known)
+    traffic = _traffic(got, to_bits) if 3 in got else None
+    unknown = got.keys() - (RULE_KNOWN if traffic is None else RULE_KNOWN_OWN)
+    other = b"".join(ATTR.pack(len(got[k]), k) + got[k] for k in sorted(unknown)) if unknown else b""
     to_bits = 0 if traffic is not None else to_bits
     if to_bits or tos or flags & FIB_RULE_FLAGS_KEPT or got.get(13, NO_SUPPRESS) != NO_SUPPRESS:
         other += bytes((to_bits, tos, flags & FIB_RULE_FLAGS_KEPT)) + got.get(13, b"")
-    match action:
-        case Action.LOOKUP.value:
-            what = Action.LOOKUP
-        case Action.UNREACHABLE.value:
-            what = Action.UNREACHABLE
-        case Action.GOTO.value:
-            what = Action.GOTO
-        case Action.NOP.value:
-            what = Action.NOP
-        case _:
-            what = Action.OTHER
     return Rule(
-        family=Family(number),
+        family=BY_NUMBER[number],
         priority=U32.unpack(got[6])[0] if 6 in got else 0,
         source=Prefix(f"{address(got[2])}/{from_bits}") if 2 in got else None,
         table=U32.unpack(got[15])[0] if 15 in got else table,
         suppress=None if suppress == NO_SUPPRESS else U32.unpack(suppress)[0],
         mark=mark,
         mask=mask,
-        action=what,
+        action=ACTIONS.get(action, Action.OTHER),
         other=other,
         traffic=traffic,
         target=U32.unpack(got[4])[0] if 4 in got else 0,

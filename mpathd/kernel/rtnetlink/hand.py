@@ -46,16 +46,14 @@ class Hand:
         self._netlink = Netlink()
         self._links = Links(self._netlink)
         self._routes = {family: Routes(self._netlink, family, self._read_nexthops) for family in Family}
-        self._rules = {family: Rules(self._netlink, family) for family in Family}
+        self._rules = Rules(self._netlink)
         self._nexthops: Mapping[int, tuple[Hop, ...]] | None = None
         self._borrow_by: tuple[object, ...] = (None, None, None)
         self._borrowers: tuple[tuple[Family, int], ...] = ()
         self._world: World | None = None
         self._written: Together[frozenset[Route]] = Together(united)
-        self._ruled: Together[frozenset[Rule]] = Together(united)
         self._main: Together[tuple[Route, ...]] = Together(chained)
         self._strangers: Together[tuple[Route, ...]] = Together(chained)
-        self._others: Together[tuple[Rule, ...]] = Together(chained)
 
     @property
     def port(self) -> int:
@@ -74,10 +72,10 @@ class Hand:
         """
         self._nexthops = None
         linked = self._links.look()
-        routed = ruled = False
+        routed = False
         for family in Family:
             routed = self._routes[family].look(protocol, self._links.names) or routed
-            ruled = self._rules[family].look(protocol) or ruled
+        ruled = self._rules.look(protocol)
         links_and_main = (self._links.links, *(routes.main for routes in self._routes.values()))
         if any(new is not old for new, old in zip(links_and_main, self._borrow_by, strict=True)):
             self._borrow_by, self._borrowers = links_and_main, tuple(self._borrowing())
@@ -106,24 +104,23 @@ class Hand:
             if verb is Verb.DELETE:
                 continue
             if isinstance(what, Rule):
-                self._rules[what.family].wrote(what, encode.echo(what, request))
+                self._rules.wrote(what, encode.echo(what, request))
             elif isinstance(what, Route):
                 self._routes[what.family].wrote(what, encode.echo(what, request))
         return Report(tuple(done), tuple(refused))
 
     def _joined(self, lent: Mapping[tuple[int, int], Address]) -> World:
-        routes, rules = list(self._routes.values()), list(self._rules.values())
+        routes, rules = list(self._routes.values()), self._rules
         written = self._written.of(*(one.ours for one in routes))
-        ruled = self._ruled.of(*(one.ours for one in rules))
-        have = KernelState(written, ruled)
-        if self._world is not None and self._world.have.routes is written and self._world.have.rules is ruled:
+        have = KernelState(written, rules.ours)
+        if self._world is not None and self._world.have.routes is written and self._world.have.rules is rules.ours:
             have = self._world.have
         return World(
             links=self._links.links,
             main=self._main.of(*(one.main for one in routes)),
             uncopied=chained(one.uncopied for one in routes),
             lent=lent,
-            rules=self._others.of(*(one.foreign for one in rules)),
+            rules=rules.foreign,
             foreign=self._strangers.of(*(one.foreign for one in routes)),
             dead_ends={one.family: one.dead_end for one in routes if one.dead_end is not None},
             walls=chained(one.walls for one in routes),

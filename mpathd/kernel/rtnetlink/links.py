@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ...model.words import Family
 from ...model.world import Link, LinkAddress
 from . import decode
 from .listing import Listing
@@ -23,9 +22,7 @@ class Links:
     """
 
     def __init__(self, netlink: Netlink) -> None:
-        self._addresses = [
-            Listing(netlink, GETADDR, bytes((family,)) + bytes(7), decode.link_address) for family in Family
-        ]
+        self._addresses = Listing(netlink, GETADDR, bytes(8), _address)
         self._bare = Listing(netlink, GETLINK, bytes(16) + attribute(29, U32.pack(SKIP_STATS)), decode.link)
         self._whole: dict[int, tuple[Link, Link]] = {}  # without and with its addresses
         self.links: Mapping[int, Link] = {}
@@ -35,13 +32,13 @@ class Links:
         """Read them, and tell whether any is another than the last time."""
         # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
         # look as one that is up and has none.
-        changed = [listing.look() for listing in self._addresses]
-        if not self._bare.look() and not any(changed):
+        changed = self._addresses.look()
+        if not self._bare.look() and not changed:
             return False
         addresses: dict[int, list[LinkAddress]] = {}
-        for listing in self._addresses:
-            for index, address in listing.values:
-                addresses.setdefault(index, []).append(address)
+        for found in self._addresses.values:
+            if found is not None:
+                addresses.setdefault(found[0], []).append(found[1])
         whole = {}
         for bare in self._bare.values:
             own = tuple(addresses.get(bare.index, ()))
@@ -50,9 +47,15 @@ class Links:
                 whole[bare.index] = before
             else:
                 whole[bare.index] = (bare, replace(bare, addresses=own) if own else bare)
+        if len(whole) == len(self._whole) and all(whole[index] is self._whole.get(index) for index in whole):
+            return False  # lifetimes count down
         self._whole = whole
         self.links = {index: link for index, (_, link) in whole.items()}
         names = {index: link.name for index, link in self.links.items()}
         if names != self.names:
             self.names = names
         return True
+
+
+def _address(data: bytes, at: int, end: int) -> tuple[int, LinkAddress] | None:
+    return decode.link_address(data, at, end) if data[at] in decode.FAMILIES else None

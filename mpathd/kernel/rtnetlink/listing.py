@@ -124,7 +124,7 @@ class Listing(Generic[T]):
         return not same
 
     def _meaning(self, body: bytes) -> T:
-        value = self._expected.get(body)
+        value = self._expected.get(body) if self._expected else None
         if value is None:
             value = self._decode(body, 0, len(body))
         self._memo[body] = value
@@ -181,9 +181,9 @@ class Walk(Generic[T]):
         old, new = self._old, self.new
         new.datagrams.append(data)
         new.firsts.append(len(new.values))
-        at, done, view = 0, False, memoryview(data)
+        at, done, view, known = 0, False, memoryview(data), len(old.values)
         while at + HEADER.size <= size:
-            if run := self._run(view, at):
+            if self.at < known and (run := self._run(view, at)):
                 first, self.at = self.at, self.at + run
                 new.values += old.values[first : self.at]
                 shift = new.ends[-1] - old.ends[first]
@@ -215,7 +215,7 @@ class Walk(Generic[T]):
         """How many messages are here that came in this order the last time too."""
         text, ends, first = self._old.text, self._old.ends, self.at
         start = ends[first]
-        if first + 1 == len(ends) or not text.startswith(data[at : at + ends[first + 1] - start], start):
+        if not text.startswith(data[at : at + ends[first + 1] - start], start):
             return 0
         low, high = first + 1, bisect_right(ends, start + len(data) - at) - 1
         if text.startswith(data[at : at + ends[high] - start], start):  # nearly always: what differs is in one place
@@ -233,7 +233,7 @@ class Walk(Generic[T]):
         old = self._old
         where = old.text.find(known, old.ends[self.at])
         found = bisect_left(old.ends, where) if where >= 0 else 0
-        self._seek = where >= 0 and old.ends[found] == where
+        self._seek = found > self.at and old.ends[found] == where
         if self._seek:
             self.gone += old.values[self.at : found]
             self.at = found

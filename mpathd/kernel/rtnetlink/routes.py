@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import monotonic
 
 from ...model.numbers import LOCAL, MAIN
 from ...model.routing import Hop, Route
-from ...model.words import Family
+from ...model.words import Family, Prefix
 from ...model.world import Uncopied
 from . import decode
 from .decode import Found
 from .listing import Listing
 from .ours import Ours, Twins
 from .socket import Netlink
-from .wire import GETROUTE
+from .wire import ATTR, GETROUTE, S32
+
+NEAR = 0.1  # seconds from a route's end in which the kernel may say 0; longer, and somebody has made it permanent
+CACHE = ATTR.pack(36, 12)  # RTA_CACHEINFO, the last attribute but one of an IPv6 route
+COUNTS = -32  # where in it the time stands that counts down, from the end of the message
+SPARE = 64
 
 KERNELS_OWN = {LOCAL, 0}
 
@@ -37,11 +43,14 @@ class Routes:
         self._twins: Twins[Route] = Twins()
         self._names: Mapping[int, str] = {}
         self._protocol = -1
-        self._ending: dict[Route, Route] = {}  # routes that had an end at the last look
+        # Routes that had an end at the last look, by destination, each with its end on the clock.
+        self._ending: dict[Prefix, list[tuple[Route, float]]] = {}
+        self._timed: dict[bytes, Found] = {}  # what messages mean, without the four bytes that count down
         self._forget()
 
     def _forget(self) -> None:
         self._listing.forget()
+        self._timed.clear()
         self._plain: Ours[Route] = Ours()
         self._named = False  # a route names a nexthop object, which may change while the route does not
         self.ours: frozenset[Route] = frozenset()
@@ -93,7 +102,8 @@ class Routes:
         foreign: list[Route] = []
         walls: list[tuple[Family, int, str]] = []
         expanded: list[Route] = []
-        ending: dict[Route, Route] = {}
+        ending: dict[Prefix, list[tuple[Route, float]]] = {}
+        now = monotonic()
         self.dead_end, self.expiry, self._named = None, None, False
         for plain in self._listing.values:
             if plain.dead_end is not None:
@@ -113,17 +123,19 @@ class Routes:
             elif route.table != MAIN:
                 foreign.append(route)
             else:
-                left = self._left(route, found.expires)
+                left = self._left(route, now) if found.expires is None else found.expires
                 if left is not None:
                     if left <= 0:  # run out; the kernel's clean-up comes later
                         continue
-                    ending[route] = route
+                    ending.setdefault(route.destination, []).append((route, now + left))
                     self.expiry = min(self.expiry or left, left)
                 if found.why_not:
                     uncopied.append(Uncopied(self.family, found.indexes, found.destination, found.why_not))
                 elif not route.throw:
                     main.append(route)
         self._ending = ending
+        if len(self._timed) > 2 * len(self._listing.values) + SPARE:
+            self._timed.clear()
         self.ours = self._plain.values | frozenset(expanded) if expanded else self._plain.values
         # What is as it was stays the same object: whoever compares later sees it at once.
         self.main = _same(self.main, tuple(main))
@@ -140,9 +152,10 @@ class Routes:
             and one.route.table not in KERNELS_OWN
         ]
 
-    def _left(self, route: Route, expires: float | None) -> float | None:
-        """Seconds that a route has left. Within a tick of its end the kernel says 0, as of one that has no end."""
-        return decode.TICK if expires is None and self._ending and route in self._ending else expires
+    def _left(self, route: Route, now: float) -> float | None:
+        """Seconds that a route has left of which the kernel says 0, as of one that has no end: within a tick of it."""
+        ends = self._ending.get(route.destination, ())
+        return decode.TICK if any(abs(end - now) < NEAR and other == route for other, end in ends) else None
 
     def _expanded(self, found: Found) -> Found:
         """Spell out a route that names a nexthop object."""
@@ -154,10 +167,20 @@ class Routes:
         return replace(found, route=replace(found.route, hops=hops), indexes=indexes)
 
     def _decode(self, data: bytes, at: int, end: int) -> Found:
+        # Routes of advertisements are told with the time that they have left, so they differ in each look.
+        timed = data[COUNTS - 12 : COUNTS - 8] == CACHE
+        rest = data[:COUNTS] + data[COUNTS + 4 :] if timed else b""
+        known = self._timed.get(rest) if timed else None
+        if known is not None:
+            (left,) = S32.unpack_from(data, len(data) + COUNTS)
+            expires = left * decode.TICK if left else None
+            return Found(known.route, expires, known.indexes, known.why_not, known.destination, known.nexthop)
         found = decode.route(data, at, end, self._names)
         if found.route is None or found.nexthop:
             return found
-        twin = self._twins.find(found.route) or (self._ending.get(found.route) if self._ending else None)
+        if found.expires is not None and timed and decode.expiry_at(data) == len(data) + COUNTS:
+            self._timed[rest] = found
+        twin = self._twins.find(found.route)
         if twin is None or not _alike((twin,), (found.route,)):
             return found
         return Found(twin, found.expires, found.indexes, found.why_not, found.destination)

@@ -1,10 +1,10 @@
-"""The rules of a family: which are ours, and which are others'."""
+"""Rules: which are ours, and which are others'."""
 
 from __future__ import annotations
 
 from ...model.routing import Rule
-from ...model.words import Family
 from . import decode
+from .decode import FAMILIES
 from .listing import Listing
 from .ours import Ours, Twins
 from .socket import Netlink
@@ -16,11 +16,11 @@ class Rules:
 
     Args:
         netlink: the socket.
-        family: whose.
     """
 
-    def __init__(self, netlink: Netlink, family: Family) -> None:
-        self._listing = Listing(netlink, GETRULE, bytes((family,)) + bytes(11), self._decode)
+    def __init__(self, netlink: Netlink) -> None:
+        # Both families at once, and those of multicast routing, which are passed over.
+        self._listing: Listing[Rule | None] = Listing(netlink, GETRULE, bytes(12), self._decode)
         self._ours: Ours[Rule] = Ours()
         self._twins: Twins[Rule] = Twins()
         self._protocol = -1
@@ -48,7 +48,7 @@ class Rules:
         gone, come = self._mine(listing.gone), self._mine(listing.come)
         self._ours.follow(gone, come, lambda: self._mine(listing.values))
         if len(gone) < len(listing.gone) or len(come) < len(listing.come):
-            self.foreign = tuple(rule for rule in listing.values if rule.protocol != protocol)
+            self.foreign = tuple(rule for rule in listing.values if rule is not None and rule.protocol != protocol)
         return True
 
     def wrote(self, rule: Rule, body: bytes) -> None:
@@ -61,10 +61,12 @@ class Rules:
         self._listing.expect(body, rule)
         self._twins.put(rule)
 
-    def _mine(self, rules: list[Rule]) -> list[Rule]:
-        return [rule for rule in rules if rule.protocol == self._protocol]
+    def _mine(self, rules: list[Rule | None]) -> list[Rule]:
+        return [rule for rule in rules if rule is not None and rule.protocol == self._protocol]
 
-    def _decode(self, data: bytes, at: int, end: int) -> Rule:
+    def _decode(self, data: bytes, at: int, end: int) -> Rule | None:
+        if data[at] not in FAMILIES:
+            return None
         rule = decode.rule(data, at, end)
         twin = self._twins.find(rule)
         return twin if twin is not None and twin.protocol == rule.protocol else rule

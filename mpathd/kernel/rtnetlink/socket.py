@@ -1,4 +1,4 @@
-"""A blocking netlink socket: dumps, and pipelined requests of which every answer is checked."""
+"""A blocking netlink socket: dumps, and pipelined requests of which every refusal is heard."""
 
 from __future__ import annotations
 
