@@ -124,7 +124,9 @@ class Meter:
         session = next((session for session in view.sessions if session.name == name), None)
         if session is None:
             return Statistics()
-        if now or monotonic() - (self._began if session.born in self._young else self._read) > FRESH:
+        if not now and session.born in self._young and monotonic() - self._began <= FRESH:
+            return Statistics()
+        if now or monotonic() - self._read > FRESH:
             self._look()
         seen, before = self._seen, self._counted.before
         services = []

@@ -61,6 +61,7 @@ class Senders:
             while queue:
                 await queue[0]()
                 queue.popleft()
-                await asyncio.sleep(0)  # also between calls that need no waiting, others get their turn
+                if queue:
+                    await asyncio.sleep(0)  # also between calls that need no waiting, others get their turn
         finally:
             del self._queues[sender]

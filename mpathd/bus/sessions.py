@@ -122,7 +122,7 @@ class Sessions:
         known, self._known = self._known, {}
         for session in view.sessions:
             thing = known.get(session.name)
-            if not (same and thing is not None and thing.subject.session is session):
+            if thing is None or thing.subject.session is not session or not (same or _serve(services, thing.subject)):
                 thing = self._object(session, services, count, thing)
             self._known[session.name] = thing
         return self._known.values()
@@ -145,6 +145,14 @@ class Sessions:
         )
         thing = Object(session_path(session.name, settings.origin), shown, (SESSION,), _listener(settings))
         return before if before is not None and before == thing else thing
+
+
+def _serve(services: Mapping[str, Service], shown: SessionShown) -> bool:
+    """Whether a session's services are the same ones as when it was shown."""
+    session = shown.session
+    return shown.best is services.get(session.service) and all(
+        shown.serves.get(family) is services.get(name) for family, name in session.defaults.items()
+    )
 
 
 def _listener(settings: SessionSettings) -> Listener | None:

@@ -9,7 +9,7 @@ from typing import Any
 from dbus_next import ArgDirection, PropertyAccess
 from dbus_next import introspection as xml
 
-from mpathd.codec import Variant
+from mpathd.codec import Bag, Variant
 from mpathd.model.errors import InvalidArguments, InvalidProperty, NotSupported
 
 from .errors import UnknownInterface, listing, quoted
@@ -143,14 +143,14 @@ def interfaces(tree: Tree, path: str) -> tuple[Interface, ...]:
     return (PEER, INTROSPECTABLE, *properties, *thing.interfaces)
 
 
-def values(interface: Interface, thing: Object) -> dict[str, Any]:
+def values(interface: Interface, thing: Object) -> Bag:
     """Read all properties of an interface, as variants.
 
     Args:
         interface: one of the object's.
         thing: the object.
     """
-    return {row.name: Variant(row.signature, row.get(thing.subject)) for row in interface.properties}
+    return Bag({row.name: Variant(row.signature, row.get(thing.subject)) for row in interface.properties})
 
 
 def _named(call: Call, name: str) -> tuple[Interface, ...]:

@@ -18,6 +18,7 @@ from .form import (
     REPLY,
     SENDER,
     SIGNATURE,
+    Bag,
     Kind,
     Message,
     Unfit,
@@ -32,6 +33,7 @@ from .writing import pack
 
 __all__ = [
     "DESTINATION", "ERROR", "FIXED", "INTERFACE", "MEMBER", "NO_ANSWER", "NO_START", "PATH", "REPLY", "SENDER",
-    "SIGNATURE", "Kind", "Message", "Unfit", "Unreadable", "Variant", "answer", "length", "pack", "refusal", "types",
+    "SIGNATURE", "Bag", "Kind",
+    "Message", "Unfit", "Unreadable", "Variant", "answer", "length", "pack", "refusal", "types",
     "unpack",
 ]  # fmt: skip

@@ -51,6 +51,17 @@ class Variant:
     value: Any
 
 
+class Bag(dict[str, Variant]):
+    """An a{sv} that is told several times, and written once; nothing in it changes afterwards.
+
+    Attributes:
+        written: its entries as bytes, once they were asked for.
+    """
+
+    __slots__ = ("written",)
+    written: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message.

@@ -30,6 +30,7 @@ Get = Callable[[bytes, int], tuple[Any, int]]  # gives the value at a place, and
 LONGEST = 1 << 27  # bytes of a message that the specification allows
 NEEDED = {1: {PATH, MEMBER}, 2: {REPLY}, 3: {ERROR, REPLY}, 4: {PATH, INTERFACE, MEMBER}}
 NONE: frozenset[int] = frozenset()
+TEXTS = {"s", "o"}
 
 
 @lru_cache(KNOWN)
@@ -139,6 +140,23 @@ def _get_map(
     return out, at
 
 
+def _header(data: bytes, order: str) -> tuple[dict[int, Any], int]:
+    """The header's fields, an a(yv), and where the body begins; nearly all of a short message is this."""
+    text, number = reader("s", order, typed=True), reader("u", order, typed=True)
+    size, _ = number(data, 12)
+    at, end = _extent(data, FIXED, size, 8)
+    fields: dict[int, Any] = {}
+    while at < end:
+        at += -at & 7
+        field = data[at]
+        kind, at = _get_signature(data, at + 1)
+        if FIELDS.get(field, kind) != kind:
+            raise Unreadable("a header of other types")
+        get = text if kind in TEXTS else number if kind == "u" else reader(kind, order, typed=True)
+        fields[field], at = get(data, at)
+    return fields, at + (-at & 7)
+
+
 def length(start: bytes) -> int:
     """Tell how long a message is.
 
@@ -171,13 +189,9 @@ def unpack(data: bytes, *, typed: bool = False) -> Message:
     order = "<" if data[:1] == b"l" else ">"
     try:
         _, kind, flags, version, size, serial = struct.unpack_from(order + "cBBBII", data)
-        found, at = reader("a(yv)", order, typed=True)(data, 12)
-        fields = {number: told.value for number, told in found}
-        if version != 1 or any(told.signature != FIELDS.get(number, told.signature) for number, told in found):
-            raise Unreadable("a header of other types")
-        if not NEEDED.get(kind, NONE) <= fields.keys():
+        fields, at = _header(data, order)
+        if version != 1 or not NEEDED.get(kind, NONE) <= fields.keys():
             raise Unreadable("a header that is not whole")
-        at += -at & 7
         body = []
         for one in types(fields.get(SIGNATURE, "")) if size else ():  # a head alone can be read too
             value, at = reader(one, order, typed=typed)(data, at)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-from .form import ALIGNED, FIELDS, FIXED, KNOWN, NUMBERS, REPLY, SIGNATURE, Message, Unfit, Variant, types
+from .form import ALIGNED, FIELDS, FIXED, KNOWN, NUMBERS, REPLY, SIGNATURE, Bag, Message, Unfit, Variant, types
 
 Put = Callable[[bytearray, Any], None]  # appends a value, padded; what the bytes belong to begins at a multiple of 8
 
@@ -123,11 +123,22 @@ def _put_map(key: Put, inner: Put, out: bytearray, value: Any) -> None:
 def _put_bag(out: bytearray, value: Any) -> None:
     """Nearly all that mpathd tells comes in these: names and their types are few, and written once."""
     place = _begin(out, 8)
+    if isinstance(value, Bag):  # it begins at a multiple of 8 wherever it stands
+        if not hasattr(value, "written"):
+            entries = bytearray()
+            _put_entries(entries, value)
+            value.written = bytes(entries)
+        out += value.written
+    else:
+        _put_entries(out, value)
+    _finish(out, place, 8)
+
+
+def _put_entries(out: bytearray, value: Mapping[str, Variant]) -> None:
     for name, item in value.items():
         put, head = _entry(name, item.signature)
         out += PADS[8][len(out) & 7] + head
         put(out, item.value)
-    _finish(out, place, 8)
 
 
 @lru_cache(KNOWN)

@@ -338,9 +338,11 @@ class Step:
     what: Route | Rule | Load | Connections | Marking | Change
 
     def __str__(self) -> str:
-        if isinstance(self.what, Load | Connections | Change):
-            return str(self.what)
-        if isinstance(self.what, Marking):
-            return f"{self.what}, no more" if self.verb is Verb.DELETE else str(self.what)
-        kind = "route" if isinstance(self.what, Route) else "rule"
-        return f"ip {self.what.family.option} {kind} {self.verb.value} {self.what.words()}"
+        what = self.what
+        if isinstance(what, Rule):  # first, since a session has dozens of them, and each pass tells of its steps
+            return f"ip {what.family.option} rule {self.verb.value} {what.words()}"
+        if isinstance(what, Route):
+            return f"ip {what.family.option} route {self.verb.value} {what.words()}"
+        if isinstance(what, Marking) and self.verb is Verb.DELETE:
+            return f"{what}, no more"
+        return str(what)

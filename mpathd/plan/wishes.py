@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..model.agent import SessionWish
 from ..model.errors import AlreadyExists, ConfigError, InvalidArguments, LimitsExceeded, MpathError
@@ -15,6 +16,10 @@ from .policyfile import NAME, Names, keys
 
 EMPTY: tuple[object, ...] = ("", [], ())
 KINDS = {"s": str, "b": bool}
+ROWS = {row.field: row for row in CLIENT_SETTINGS}
+DEFAULTS = SessionSettings("", Origin.NAMED, "")
+
+_keys = lru_cache(1)(keys)  # there is one machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,12 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
     Raises:
         InvalidArguments: one of them does not fit; the text says which, what was expected, an example.
     """
-    known = keys(names)
-    rows = {row.field: row for row in CLIENT_SETTINGS}
-    defaults = SessionSettings("", Origin.NAMED, "")
+    known = _keys(names)
     out: dict[str, object] = {}
     for name, value in given.items():
-        row = rows.get(name)
+        row = ROWS.get(name)
         if row is None:
-            raise InvalidArguments(f"no session setting '{name}'", f"settings: {', '.join(rows)}")
+            raise InvalidArguments(f"no session setting '{name}'", f"settings: {', '.join(ROWS)}")
         if name == "services":
             out[name] = _services(value)
         elif row in KEPT:
@@ -78,7 +81,7 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
                 raise InvalidArguments(f"{row.property} = {value!r} does not fit", f"expected type {row.signature}")
             out[name] = value
         elif value in EMPTY or value == [""]:
-            out[name] = getattr(defaults, name)
+            out[name] = getattr(DEFAULTS, name)
         else:
             try:
                 out[name] = known[row.key][1](list(value) if isinstance(value, tuple) else value)
@@ -107,8 +110,8 @@ def settings_of(wish: SessionWish, names: Names) -> SessionSettings:
     if not NAME.fullmatch(wish.name.removeprefix("/")) and wish.origin is Origin.NAMED:
         raise InvalidArguments(f"'{wish.name}' is no session name", "expected letters, digits, _ . and -, at most 64")
     only = None if wish.trusted else wish.user
-    made = SessionSettings(wish.name, wish.origin, wish.owner, only_user=only, client=wish.client)
-    return replace(made, **values(wish.values, names))  # type: ignore[arg-type]
+    given = values(wish.values, names)
+    return SessionSettings(wish.name, wish.origin, wish.owner, only_user=only, client=wish.client, **given)  # type: ignore[arg-type]
 
 
 def admitted(wish: Wished, there: Iterable[Wished], policy: Iterable[SessionSettings], limits: Limits) -> None:

@@ -418,6 +418,47 @@ def test_a_full_socket_is_no_lost_bus() -> None:
     asyncio.run(play())
 
 
+def test_what_is_sent_together_comes_in_one_piece() -> None:
+    async def play() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        wire = Wire(ours)
+        with wire.together():
+            wire.send(LOUD)
+            wire.send(LOUD)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+        data = theirs.recv(1 << 16)
+        first = codec.length(data[: codec.FIXED])
+        assert [codec.unpack(data[:first]).serial, codec.unpack(data[first:]).serial] == [1, 2]
+        wire.send(LOUD)
+        assert codec.unpack(theirs.recv(1 << 16)).serial == 3
+        wire.close("enough")
+        theirs.close()
+
+    asyncio.run(play())
+
+
+def test_what_does_not_fit_is_not_sent_and_loses_nothing() -> None:
+    async def play() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        wire = Wire(ours)
+        with wire.together():
+            wire.send(LOUD)
+            with pytest.raises(codec.Unfit):
+                wire.send(codec.Message(codec.Kind.SIGNAL, 0, SIGNAL, [1]))
+            wire.send(LOUD)
+        data = theirs.recv(1 << 16)
+        first = codec.length(data[: codec.FIXED])
+        assert codec.unpack(data[first:]).body == LOUD.body
+        wire.close("enough")
+        theirs.close()
+
+    asyncio.run(play())
+
+
 def _read(sock: socket.socket, size: int) -> None:
     while size > 0:
         size -= len(sock.recv(1 << 16))

@@ -257,6 +257,21 @@ def test_a_value_of_another_type_is_not_written(signature: str, value: Any) -> N
         codec.pack(call(signature, [value]))
 
 
+@pytest.mark.parametrize("signature", ["a{sv}", "oa{sv}", "a{sa{sv}}s", "v"])
+def test_a_bag_is_written_once_and_the_same_everywhere(signature: str) -> None:
+    plainly = {"A": Variant("s", "b"), "C": Variant("y", 1), "D": Variant("a{sv}", {"E": Variant("t", 2)})}
+    bag = codec.Bag(plainly)
+
+    def body(value: Any) -> list[Any]:
+        return {"a{sv}": [value], "oa{sv}": ["/a", value], "v": [Variant("a{sv}", value)]}.get(
+            signature, [{"x": value, "y": {}, "z": value}, "end"]
+        )
+
+    wanted = codec.pack(call(signature, body(plainly)))
+    assert codec.pack(call(signature, body(bag))) == wanted
+    assert codec.pack(call(signature, body(bag))) == wanted
+
+
 @pytest.mark.parametrize("body", [[], ["a", "b"]])
 def test_a_body_of_another_length_is_not_written(body: list[str]) -> None:
     with pytest.raises(Unfit):
