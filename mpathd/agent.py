@@ -203,11 +203,13 @@ class LiveAgent(Loop):
 
         Raises:
             NotFound: no such session, or process.
-            NotSupported: this machine has no cgroup v2, or mpathd may not use it.
+            NotSupported: the socket engine is off, or this machine has no cgroup v2, or mpathd may not use it.
             NotApplied: the kernel refuses programs on the group; the process was not moved.
         """
         if all(session.name != name for session in self._view.sessions):
             raise NotFound(f"no session called '{name}'", "see: mpathctl session list")
+        if not self.policy.socket_engine:
+            raise NotSupported("sockets are not marked: socket_engine is off", "set it to true in [sessions]")
         group = home(name)
         try:
             self._kernel.make_home(group)

@@ -100,6 +100,7 @@ class Machine:
             links=links,
             have=have,
             homes=homes,
+            no_sockets=self._sockets.missing,
             digest=digest,
             rp_filter_all=rp_filter,
             forwarding=any(forwarding),

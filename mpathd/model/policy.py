@@ -58,6 +58,7 @@ class Policy:
         numbers: the numbers for the kernel.
         sessions: those that are here, with their numbers.
         early_rules: rules of one family that catch a session's unbound sockets; 0 leaves them to translation.
+        socket_engine: mark the sockets of control groups; else all is left to the packet engine.
         mptcp: what MPTCP does on all links.
     """
 
@@ -71,4 +72,5 @@ class Policy:
     numbers: Numbers = Numbers()
     sessions: tuple[Session, ...] = ()
     early_rules: int = 32
+    socket_engine: bool = True
     mptcp: Options = Options()

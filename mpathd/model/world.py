@@ -142,6 +142,7 @@ class World:
         arp_ignore_all: the same for arp_ignore.
         forwarding: this machine passes on what is not for it, in one family at least.
         homes: control groups that are there: of sessions that are entered, and of users.
+        no_sockets: why sockets cannot be marked here; empty if they can.
         next_expiry: seconds until the first route of main runs out, None if none does.
     """
 
@@ -161,4 +162,5 @@ class World:
     arp_ignore_all: int = 0
     forwarding: bool = False
     homes: frozenset[str] = frozenset()
+    no_sockets: str = ""
     next_expiry: float | None = None

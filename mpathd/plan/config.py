@@ -142,6 +142,7 @@ KEYS = (
     Key("sessions", "max_selectors", _between(1, 1000000), "flow selectors that a session of such a user may have"),
     Key("sessions", "stats_interval", _between(0, 86400), "seconds between signals of statistics, 0 for none"),
     Key("sessions", "early_rules", _between(0, 300), "rules that catch a session's unbound sockets, in each family"),
+    Key("sessions", "socket_engine", _boolean, "mark the sockets of control groups, by BPF programs"),
     Key("mptcp", "fullmesh", _boolean, "subflows to every address of the far side, not only to its first one"),
     Key("mptcp", "signal", _boolean, "announce the links' addresses to the far side"),
     Key("mptcp", "laminar", _boolean, "answer each announced address of the far side by one link alone"),
@@ -247,8 +248,8 @@ def _build(values: Mapping[tuple[str, str], object], path: str) -> Config:
         **sources,  # type: ignore[arg-type]
     )
     sessions = section("sessions")
-    if (early := sessions.pop("early_rules", None)) is not None:
-        policy = replace(policy, early_rules=early)  # type: ignore[arg-type]
+    routing = {key: sessions.pop(key) for key in ("early_rules", "socket_engine") if key in sessions}
+    policy = replace(policy, **routing)  # type: ignore[arg-type]
     made = policy.numbers
     if made.mark_base & ~made.mark_mask:
         text = f"[numbers] mark_base {made.mark_base:#x} has bits outside mark_mask {made.mark_mask:#x}"

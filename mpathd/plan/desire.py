@@ -18,7 +18,7 @@ from .order import places
 from .packets import ruleset
 from .recall import Recall
 from .sessions import Choice, choose
-from .sockets import markings
+from .sockets import lacking, markings
 from .tables import Main, borrowing, near, routes, sort_main
 
 T = TypeVar("T")
@@ -103,7 +103,8 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
         rules.append(known.of(choice.session.number, marks.rules, choice, numbers, own))
     caught = {s.number: known.of(s.number, early.caught, s, policy.early_rules) for s in policy.sessions}
     rules += (first := early.rules(choices, caught, numbers, known))
-    sockets = known.of("sockets", markings, choices, world.homes, numbers)
+    groups = () if lacking(world, policy) else choices
+    sockets = known.of("sockets", markings, groups, world.homes, numbers)
     if first or sockets:
         rules.append(known.of("exceptions", early.exceptions, numbers))
     rules.append(known.of("links", forward.rules, links, numbers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ..model.marking import home
 from ..model.numbers import SPLIT
 from ..model.policy import Policy
 from ..model.routing import Rule
@@ -15,6 +16,7 @@ from ..model.world import World
 from .membership import Member
 from .picked import listed, told, unfit
 from .prefixes import span
+from .sockets import named
 from .tables import best_default, borrowing
 
 STRICT = 1  # of rp_filter
@@ -48,12 +50,16 @@ class Sessions:
         rules: of others.
         services: as shown.
         missed: what of a session has no early rules, in words.
+        unmarked: why no socket is marked; empty if they are.
+        homes: control groups that are there to be entered.
     """
 
     policy: Policy
     rules: tuple[Rule, ...]
     services: tuple[Service, ...]
     missed: tuple[str, ...]
+    unmarked: str
+    homes: frozenset[str]
 
 
 def _rp_filter(scene: Scene) -> Iterator[Finding]:
@@ -248,6 +254,27 @@ def _unbound(scene: Sessions) -> Iterator[Finding]:
             yield Finding("unbound-sockets", Severity.LOW, text, cure)
 
 
+def _unmarked(scene: Sessions) -> Iterator[Finding]:
+    """What the packet engine alone cannot tell: control groups, and whose a subflow is that the kernel joins."""
+    if not (why := scene.unmarked):
+        return
+    needs = "set socket_engine = true in [sessions]"
+    if scene.policy.socket_engine:
+        needs = "let mpathd have cgroup v2 and bpf(2)"
+    for settings in (session.settings for session in scene.policy.sessions):
+        entered = home(settings.name)
+        for group in filter(None, (named(settings), entered if entered in scene.homes else "")):
+            text = f"session {settings.name}: what runs in control group {group} is not its traffic: {why}"
+            cure = f"{needs}, or name users or flow_selectors"
+            yield Finding("unmarked-group", Severity.HIGH, text, cure)
+        if settings.users or settings.groups or settings.only_user is not None:
+            text = (
+                f"session {settings.name}: subflows that the kernel joins to MPTCP connections of its users and groups "
+                f"are not its traffic, and leave by any link that has an endpoint: {why}"
+            )
+            yield Finding("unheld-subflows", Severity.LOW, text, f"{needs}, or name flow_selectors")
+
+
 def _members(scene: Sessions) -> Iterator[Finding]:
     """Services named by hand that cannot be members; a client, and whoever is bound by a policy, need not be told."""
     for settings in (session.settings for session in scene.policy.sessions):
@@ -274,7 +301,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _dead_end,
     _walled,
 )
-SESSION_CHECKS: tuple[Callable[[Sessions], Iterator[Finding]], ...] = (_marks, _unbound, _members)
+SESSION_CHECKS: tuple[Callable[[Sessions], Iterator[Finding]], ...] = (_marks, _unbound, _unmarked, _members)
 
 
 def of_services(world: World, policy: Policy, members: tuple[Member, ...], services: tuple[Service, ...]) -> Found:
@@ -291,7 +318,12 @@ def of_services(world: World, policy: Policy, members: tuple[Member, ...], servi
 
 
 def of_sessions(
-    policy: Policy, rules: tuple[Rule, ...], services: tuple[Service, ...], missed: tuple[str, ...]
+    policy: Policy,
+    rules: tuple[Rule, ...],
+    services: tuple[Service, ...],
+    missed: tuple[str, ...],
+    unmarked: str,
+    homes: frozenset[str],
 ) -> Found:
     """Give the troubles of sessions.
 
@@ -300,8 +332,10 @@ def of_sessions(
         rules: of others.
         services: as shown.
         missed: what of each session has no early rules, in words.
+        unmarked: why no socket is marked; empty if they are.
+        homes: control groups that are there to be entered.
     """
-    scene = Sessions(policy, rules, services, missed)
+    scene = Sessions(policy, rules, services, missed, unmarked, homes)
     return tuple(finding for check in SESSION_CHECKS for finding in check(scene))
 
 

@@ -15,6 +15,7 @@ from .desire import Decided
 from .naming import technology
 from .recall import Recall
 from .sessions import Choice
+from .sockets import lacking
 
 NOTHING = KernelState()
 NO_RULES: frozenset[Rule] = frozenset()
@@ -37,9 +38,11 @@ def show(world: World, policy: Policy, decided: Decided, recall: Recall | None =
     # What is ours in the kernel, and when to look again, are nothing that a check asks for.
     seen = replace(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None)
     alone = replace(policy, sessions=())
+    unmarked = lacking(world, policy)
+    homes = world.homes if unmarked else NO_HOMES
     troubles = (
         *known.of("services", findings.of_services, seen, alone, members, shown),
-        *known.of("sessions", findings.of_sessions, policy, world.rules, shown, missed),
+        *known.of("sessions", findings.of_sessions, policy, world.rules, shown, missed, unmarked, homes),
     )
     return View(shown, sessions, known.of("findings", findings.ranked, troubles))
 

@@ -1,4 +1,4 @@
-"""Which control groups' sockets are marked: those that sessions name, and those that are entered."""
+"""Which control groups' sockets are marked: those that sessions name, and those that are entered; or why none is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ from collections.abc import Container, Iterable, Iterator
 
 from ..model.marking import Marking, home, slice_of
 from ..model.numbers import Numbers
+from ..model.policy import Policy
+from ..model.session import SessionSettings
+from ..model.world import World
 from .sessions import Choice
+
+
+def lacking(world: World, policy: Policy) -> str:
+    """Say why no socket is marked; empty if they are.
+
+    Args:
+        world: what was found.
+        policy: what is wished for.
+    """
+    return world.no_sockets if policy.socket_engine else "socket_engine is off"
+
+
+def named(settings: SessionSettings) -> str:
+    """Give the control group that a session names, as a path from the root; empty if it names none.
+
+    Args:
+        settings: of the session.
+    """
+    return "/" + settings.cgroup.strip("/") if settings.cgroup else ""
 
 
 def markings(choices: Iterable[Choice], homes: Container[str], numbers: Numbers) -> frozenset[Marking]:
@@ -25,12 +47,12 @@ def _markings(every: tuple[Choice, ...], homes: Container[str], numbers: Numbers
     taken: set[str] = set()
     for choice in sorted(every, key=lambda choice: (-choice.session.settings.priority, choice.session.born)):
         settings = choice.session.settings
-        named = "/" + settings.cgroup.strip("/") if settings.cgroup else ""
+        own = named(settings)
         # Whoever may enter has been let in; a group that is only named has others in it as well.
-        groups = [(named, settings.only_user), (home(settings.name), None)]
+        groups = [(own, settings.only_user), (home(settings.name), None)]
         groups += [(slice_of(user), user) for user in settings.users if _alone(choice, user, every)]
         for group, user in groups:
-            if group and (group in homes or group == named) and group not in taken:
+            if group and (group in homes or group == own) and group not in taken:
                 taken.add(group)
                 mark = numbers.mark(choice.session.number)
                 yield Marking(group, mark, numbers.mark_mask, user, choice.marks)

@@ -57,6 +57,7 @@ def test_each_key_reaches_the_configuration() -> None:
         ("sessions", "max_per_user"): "4",
         ("sessions", "max_selectors"): "50",
         ("sessions", "early_rules"): "0",
+        ("sessions", "socket_engine"): "false",
         ("sessions", "stats_interval"): "5",
         ("mptcp", "fullmesh"): "true",
         ("mptcp", "signal"): "true",
