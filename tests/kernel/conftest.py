@@ -1,4 +1,6 @@
-"""What kernel tests share: traffic whose way the far side tells, a steady stream, waiting until mpathd has looked."""
+"""What kernel tests share: traffic whose way the far side tells, a steady stream, waiting until mpathd has looked; and
+the lab in which a file tests sessions.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Self
 
+import pytest
+
+from kernel.helpers_cgroup import Cgroup
+from kernel.helpers_peer import Peer
+from kernel.helpers_sessions import OF, UPLINKS, Case
+from kernel.helpers_shared import Engine, lab
 from labkit import SERVER4, SERVER6, Lab, Outcome, Packet, Watch, ping, send_udp, tcp_connect
 from labkit.agent import eventually
 
@@ -277,3 +285,57 @@ def settled(lab: Lab, host: str, dev: str) -> None:
     eventually(lambda: f"from {marker} unreachable" in lab.ip(host, "-4 rule"), what=f"rules of {marker}")
     lab.ip(host, f"addr del {marker}/32 dev {dev}")
     eventually(lambda: marker not in lab.ip(host, "-4 rule"), what=f"no rules of {marker}")
+
+
+# Sessions. A file whose lab has more in it says so: shared = lab(...).
+
+shared = lab()
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, shared: Case) -> Iterator[Engine]:
+    """How mpathd knows the traffic of the test's sessions: see `both_engines`."""
+    with Engine(shared, getattr(request, "param", "")) as made:
+        yield made
+
+
+@pytest.fixture
+def case(shared: Case, engine: Engine) -> Iterator[Case]:
+    """The file's lab, as it was before any session."""
+    if not shared.agent.running:
+        shared.agent.start()
+    shared.reset()
+    yield shared
+    if not shared.agent.running:
+        shared.agent.start()
+    shared.drop()
+
+
+@pytest.fixture
+def group(case: Case) -> Iterator[Cgroup]:
+    """A control group."""
+    with Cgroup() as made:
+        yield made
+
+
+@pytest.fixture
+def peer(case: Case, group: Cgroup) -> Iterator[Peer]:
+    """A process in it."""
+    with Peer(case, bus=False) as made:
+        group.take(made)
+        yield made
+
+
+@pytest.fixture
+def joins(case: Case) -> Iterator[None]:
+    """The admin wants a joined subflow from the second and the third link, of both families."""
+    assert case.agent.ctl("config", "--mpath_tcp_link", "off").returncode == 0  # no endpoints of mpathd's beside them
+    for host in ("client", "server"):
+        case.lab.exec(host, ["ip", "mptcp", "limits", "set", "subflow", "4", "add_addr_accepted", "4"])
+    for family in FAMILIES:
+        for number in (2, 3):
+            dev, address = UPLINKS[number - 1], OF[family][number - 1]
+            case.lab.exec("client", ["ip", "mptcp", "endpoint", "add", address, "dev", dev, "subflow"])
+    yield
+    case.lab.exec("client", ["ip", "mptcp", "endpoint", "flush"])
+    assert case.agent.ctl("config", "--mpath_tcp_link", "on").returncode == 0

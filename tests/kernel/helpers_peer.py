@@ -307,6 +307,7 @@ class Peer:
         source: str = "",
         device: str = "",
         mark: int = 0,
+        answer: bool = True,
     ) -> Reached:
         """Reach something by a fresh socket, or by one that is open.
 
@@ -319,11 +320,13 @@ class Peer:
             source: address to bind to.
             device: interface to bind to.
             mark: that it sets itself.
+            answer: wait long enough for an answer to a datagram.
         """
         dst = to if isinstance(to, str) else SERVER[to]
         text = f"peer {os.getpid()} {next(_numbers)}"
         stream = kind in TCP_TYPES
-        words: dict[str, Any] = {"dst": dst, "port": port, "text": text, "limit": AT_ONCE if stream else PATIENCE}
+        limit = AT_ONCE if stream else PATIENCE if answer else 0.001
+        words: dict[str, Any] = {"dst": dst, "port": port, "text": text, "limit": limit}
         fresh = {"kind": kind, "family": family_of(dst), "source": source, "device": device, "mark": mark}
         if child:
             told = self._do("reach", child=True, **words, **fresh)

@@ -13,14 +13,15 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from labkit import SERVER4, SERVER6, Echo, Lab, Outcome, Packet, Topology, Watch
+from kernel.helpers_nft import Ear
+from labkit import SERVER4, SERVER6, Echo, Lab, LabError, Outcome, Packet, Topology, Watch
 from labkit.agent import Agent, Bus, eventually
 
 FAMILIES = (4, 6)
@@ -86,6 +87,7 @@ class Case:
         links: the client's links, in the order of `far`.
         args: more arguments for mpathd.
         config: its configuration.
+        prelude: a shell command that runs before it.
         start: start mpathd at once.
     """
 
@@ -98,11 +100,13 @@ class Case:
         links: Sequence[str] = UPLINKS,
         args: Sequence[str] = ("--mpathrouting",),
         config: str = "",
+        prelude: str = "",
         start: bool = True,
     ) -> None:
         self.lab = Lab(topology, fresh_name(), quiet=True)
         self.client, self.far, self.links = client, tuple(far), tuple(links)
-        self._args, self._config, self._start = tuple(args), config, start
+        self._args, self._start = tuple(args), start
+        self._config, self._prelude = config, prelude
         self._marker = 0
         self._stack = ExitStack()
 
@@ -117,7 +121,10 @@ class Case:
             self.bus = stack.enter_context(Bus(self.folder))
             self.watch = stack.enter_context(Watch(self.lab, self.far))
             args = [*self._args, "--policy-dir", str(self.policies)]
-            self.agent = Agent(self.lab, self.client, args, bus=self.bus, config=self._config, folder=self.folder)
+            self._ear = Ear(self.lab, self.client)
+            stack.callback(self._ear.close)
+            words = {"config": self._config, "prelude": self._prelude}
+            self.agent = Agent(self.lab, self.client, args, bus=self.bus, folder=self.folder, **words)
             stack.callback(self._end)
             if self._start:
                 self.agent.start()
@@ -179,16 +186,16 @@ class Case:
         for path in [self.policies / f"{name}.toml" for name in names] or list(self.policies.iterdir()):
             path.unlink()
         if names:
-            eventually(lambda: self._living_nft().count("chain s_") == left, what=f"{names} are gone")
+            self._await_nft(lambda text: text.count("chain s_") == left, f"{names} are gone")
             self.settle()
             return
-        eventually(lambda: "chain s_" not in self._living_nft(), what="no session is left in nft")
-        eventually(lambda: not any(self._session_marks(f) for f in FAMILIES), what="no session's rule is left")
+        self._await_nft(lambda text: "chain s_" not in text, "no session is left in nft")
+        eventually(lambda: not any(self._session_rules(f) for f in FAMILIES), what="no session's rule is left")
 
-    def _session_marks(self, family: int) -> list[int]:
-        """Marks in rules, but for those of links, which are at the end of all numbers."""
-        found = re.findall(r"fwmark (0x\w+)", self.lab.ip(self.client, f"-{family} rule"))
-        return [mark for mark in (int(text, 16) for text in found) if 0 < mark < 0x7000_0000]
+    def _session_rules(self, family: int) -> list[str]:
+        """Early rules, and those of marks, but for marks of links, which are at the end of all numbers."""
+        found = re.findall(r"^(19\d{3}:|.*?fwmark (0x\w+))", self.lab.ip(self.client, f"-{family} rule"), re.MULTILINE)
+        return [words for words, mark in found if not mark or 0 < int(mark, 16) < 0x7000_0000]
 
     def settle(self, timeout: float = 8.0) -> None:
         """Wait until mpathd has seen everything that was done before, and has written what it wanted.
@@ -202,14 +209,16 @@ class Case:
         for _ in range(2):
             self._marker = MARKER + next(_numbers)
             self.put("zz-marker.toml", toml("zz-marker", {"users": [self._marker]}))
-            eventually(self._marked, timeout, f"the session of {self._marker} is in nft")
+            what = f"the session of {self._marker} is in nft"
+            self._await_nft(lambda text: f" {self._marker} : goto" in text, what, timeout)
 
-    def _marked(self) -> bool:
-        return f" {self._marker} : goto" in self._living_nft()
-
-    def _living_nft(self) -> str:
+    def _await_nft(self, condition: Callable[[str], object], what: str, timeout: float = 5.0) -> None:
         assert self.agent.running, self.agent.log.read_text()[-2000:]
-        return self.nft()
+        try:
+            self._ear.until(condition, what, timeout)
+        except LabError:
+            assert self.agent.running, self.agent.log.read_text()[-2000:]
+            raise
 
     # Links.
 
@@ -506,6 +515,7 @@ class Stream:
         self._plans = [(family, None) for family in FAMILIES] + [(family_of(s), s) for s in sources]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="session stream", daemon=True)
+        self.ports: set[int] = set()  # of its connections: those of an earlier test may still have last words to say
         self.rounds = 0
         self.went = 0
 
@@ -548,6 +558,9 @@ class Stream:
                 for family, source in self._plans:
                     try:
                         with self._open(family, socket.SOCK_STREAM, source) as sock:
+                            if not source:
+                                sock.bind(("", 0))
+                            self.ports.add(sock.getsockname()[1])
                             sock.connect((SERVER[family], self._port))
                     except OSError:
                         continue

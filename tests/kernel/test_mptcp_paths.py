@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from enum import Enum, auto
 from typing import Any
 
 import pytest
 
-from kernel.helpers_cgroup import MPTCP_PORT, Cgroup, MptcpEcho
+from kernel.helpers_cgroup import MPTCP_PORT, MptcpEcho
 from kernel.helpers_early import way
 from kernel.helpers_peer import Peer
 from kernel.helpers_sessions import AT_ONCE, FAMILIES, OF, SERVER, TCP, UPLINKS, Case
+from kernel.helpers_shared import Engine, both_engines, lab
 from labkit.agent import eventually
 from labkit.netns import in_ns
 from mpathd.kernel.mptcp import Events
@@ -23,7 +23,6 @@ from mpathd.model.mptcp import Event, Kind
 pytestmark = pytest.mark.kernel
 
 FLOW = [f"*-*-tcp-*-{MPTCP_PORT}"]
-ENGINES = ("packets", "sockets")
 PATIENCE = 30.0  # seconds: each try of a lost subflow comes after twice the time, and may come before the way is free
 FORBIDDEN = 3  # the link that the session may not use; the first one is its default service, the second its member
 
@@ -37,26 +36,18 @@ class Heard(Enum):
 
 # A marked socket of IPv6 that is bound to a link, as subflows are, finds no route by it in the session's table; one of
 # IPv4 does, since the kernel then takes what it wants to reach for a neighbour on that link.
-HEARS = {(engine, family): Heard.RESET for engine in ENGINES for family in FAMILIES} | {("sockets", 6): Heard.NO_ROUTE}
+HEARS = {"packets": {4: Heard.RESET, 6: Heard.RESET}, "sockets": {4: Heard.RESET, 6: Heard.NO_ROUTE}}
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab with mpathd, which makes endpoints for all links, and a server that takes them."""
-    with Case() as made:
-        made.lab.ip("server", "mptcp limits set subflows 8")
-        made.enter(MptcpEcho(made))
-        made.settle()
-        eventually(lambda: endpoints(made) == every(), what="endpoints are there for all links")
-        yield made
+def furnish(case: Case) -> None:
+    """Have endpoints for all links, which mpathd makes, and a server that takes them."""
+    case.lab.ip("server", "mptcp limits set subflows 8")
+    case.enter(MptcpEcho(case))
+    case.settle()
+    eventually(lambda: endpoints(case) == every(), what="endpoints are there for all links")
 
 
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    shared.reset()
-    yield shared
-    shared.drop()
+shared = lab(furnish=furnish)
 
 
 @pytest.fixture
@@ -84,9 +75,10 @@ def unroutable(case: Case) -> int:
     return int(re.findall(r"MPJoinSynTxConnectErr +(\d+)", said)[0])
 
 
-def settings(case: Case) -> Mapping[str, Any]:
-    """Of a session that may use the first two links."""
-    return {"allowed_bearers": ["ethernet"], "multipath_routed_services": [case.services()["vethc2"]]}
+def two_links(case: Case) -> Mapping[str, Any]:
+    """The settings of a session that may use the first two links."""
+    chosen = [case.services()["vethc2"]]
+    return {"flow_selectors": FLOW, "allowed_bearers": ["ethernet"], "multipath_routed_services": chosen}
 
 
 def subflows(case: Case, family: int) -> set[str]:
@@ -95,27 +87,6 @@ def subflows(case: Case, family: int) -> set[str]:
     lines = case.lab.exec("client", ["ss", "-Htn", "state", "established", "dst", far]).stdout.splitlines()
     ends = (line.split()[2].rpartition(":")[0] for line in lines)
     return {end.partition("%")[0].strip("[]") for end in ends}  # one that is bound to a link has %DEV behind it
-
-
-@contextmanager
-def program(case: Case, engine: str, **first: Any) -> Iterator[tuple[Peer, Mapping[str, Any]]]:
-    """A program in the session "s" by one engine, or in none; and what makes its traffic the session's.
-
-    Args:
-        case: the case.
-        engine: one of ENGINES, or "none".
-        first: what the session may use at first.
-    """
-    with ExitStack() as stack:
-        group = stack.enter_context(Cgroup()) if engine == "sockets" else None
-        whose: Mapping[str, Any] = {"cgroup": group.path} if group else {"flow_selectors": FLOW}
-        if engine != "none":
-            case.session("s", **first, **whose)
-        peer = stack.enter_context(Peer(case, bus=False))
-        if group:
-            group.take(peer)
-        case.reset()
-        yield peer, whose
 
 
 def talks(case: Case, peer: Peer, family: int, links: tuple[int, ...]) -> int:
@@ -131,7 +102,7 @@ def talks(case: Case, peer: Peer, family: int, links: tuple[int, ...]) -> int:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_a_session_all_links_are_used(case: Case, family: int) -> None:
     """What the next tests would see if sessions did nothing."""
-    with program(case, "none") as (peer, _):
+    with Peer(case, bus=False) as peer:
         number = talks(case, peer, family, (1, 2, 3))
         assert subflows(case, family) == set(OF[family])
         peer.close(number)
@@ -140,10 +111,12 @@ def test_without_a_session_all_links_are_used(case: Case, family: int) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("engine", ENGINES)
-def test_no_subflow_and_no_packet_on_another_link(case: Case, ear: Events, engine: str, family: int) -> None:
+@both_engines
+def test_no_subflow_and_no_packet_on_another_link(case: Case, ear: Events, engine: Engine, family: int) -> None:
     """The one that would join by the forbidden link fails at once, before its first packet would be repeated."""
-    with program(case, engine, **settings(case)) as (peer, _):
+    engine.session("s", **two_links(case))
+    with Peer(case, bus=False) as peer:
+        case.reset()
         eventually(lambda: endpoints(case) == every(), what="endpoints are there for all links")
         ear.drain()  # of connections before
         heard: list[Event] = []
@@ -158,7 +131,7 @@ def test_no_subflow_and_no_packet_on_another_link(case: Case, ear: Events, engin
         def failed() -> Heard | None:
             return Heard.RESET if closed() else Heard.NO_ROUTE if unroutable(case) > before else None
 
-        assert eventually(failed, AT_ONCE, "the forbidden subflow has failed") is HEARS[engine, family]
+        assert eventually(failed, AT_ONCE, "the forbidden subflow has failed") is HEARS[engine.name][family]
         eventually(lambda: len(subflows(case, family)) > 1 and peer.talk(number), what="the member's subflow")
         assert peer.talk(number, 50) == 50
         assert subflows(case, family) == set(OF[family][:2])
@@ -169,12 +142,14 @@ def test_no_subflow_and_no_packet_on_another_link(case: Case, ear: Events, engin
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_link_that_is_taken_from_a_session_is_left_at_once(case: Case, engine: str, family: int) -> None:
+@both_engines
+def test_a_link_that_is_taken_from_a_session_is_left_at_once(case: Case, engine: Engine, family: int) -> None:
     """By subflows that are there already; the connection goes on."""
-    with program(case, engine, allowed_bearers=["ethernet"]) as (peer, whose):
+    engine.session("s", allowed_bearers=["ethernet"], flow_selectors=FLOW)
+    with Peer(case, bus=False) as peer:
+        case.reset()
         number = talks(case, peer, family, (1, 2, 3))
-        case.session("s", **settings(case), **whose)
+        engine.session("s", **two_links(case))
         case.reset()
         assert peer.talk(number, 50) == 50
         case.arrived()
@@ -184,12 +159,14 @@ def test_a_link_that_is_taken_from_a_session_is_left_at_once(case: Case, engine:
     assert set(case.ways(proto=TCP, dport=MPTCP_PORT)) <= {way(1, family), way(2, family)}  # its last words too
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_a_session_forbids_is_not_tried_again(case: Case, engine: str) -> None:
+@both_engines
+def test_what_a_session_forbids_is_not_tried_again(case: Case, engine: Engine) -> None:
     """Not by the one who brings lost subflows back: each try holds the connection's data up for a while."""
     fault = "add table ip fault; add chain ip fault way { type filter hook forward priority 0; }; "
     fault += f"add rule ip fault way ip saddr {OF[4][1]} tcp dport {MPTCP_PORT} reject with tcp reset"
-    with program(case, engine, **settings(case)) as (peer, _):
+    engine.session("s", **two_links(case))
+    with Peer(case, bus=False) as peer:
+        case.reset()
         case.lab.exec("r2", ["nft", fault])
         before = case.lab.ip("client", "mptcp endpoint show")
         number = peer.open("mptcp", 4)

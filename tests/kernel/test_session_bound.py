@@ -18,25 +18,6 @@ GROUP = 42401
 FLOW = [f"*-*-udp-*-{PORT}", f"*-*-tcp-*-{PORT}"]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case() as made:
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.drop()
-
-
 @pytest.fixture
 def user(case: Case) -> Iterator[Peer]:
     """A process of USER's, who has no rights."""

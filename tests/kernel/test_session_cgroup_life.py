@@ -13,7 +13,7 @@ from kernel.helpers_cgroup import Cgroup, Hook, Program, programs, tree
 from kernel.helpers_early import way
 from kernel.helpers_peer import SESSION_FACE, Peer, Reached, Refused
 from kernel.helpers_sessions import FAMILIES, KINDS, OF, OTHER, PORT, TIMED_OUT, Case
-from labkit import Echo
+from kernel.helpers_shared import answers, keeping, lab
 from labkit.agent import eventually
 
 USER, STRANGER = 1, 65534  # a bus knows no user without a name: daemon and nobody
@@ -21,39 +21,7 @@ UNUSED = ["*-*-udp-*-4999"]
 NAME = f"s{os.getpid()}"  # folders of sessions are the machine's: another lab's have other names
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd, and a server at the client."""
-    with Case(args=("--mpathrouting", "--keep")) as made:
-        made.enter(Echo(made.lab, "client", OTHER))
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.drop()
-
-
-@pytest.fixture
-def group(case: Case) -> Iterator[Cgroup]:
-    """A control group."""
-    with Cgroup() as made:
-        yield made
-
-
-@pytest.fixture
-def peer(case: Case, group: Cgroup) -> Iterator[Peer]:
-    """A process in it."""
-    with Peer(case, bus=False) as made:
-        group.take(made)
-        yield made
+shared = lab(keeping, answers)
 
 
 @pytest.fixture
@@ -102,8 +70,8 @@ def test_no_leak_while_mpathd_is_away(case: Case, group: Cgroup, peer: Peer, gon
         case.reset()
         if gone:
             for kind in KINDS:
-                peer.reach(kind, 4, PORT)
-                peer.reach(kind, 6, PORT)
+                for family in FAMILIES:
+                    peer.reach(kind, family, PORT, answer=False)
             assert {dev for dev, _ in case.ways(dport=PORT)} == set()
         else:
             goes(peer, 2)

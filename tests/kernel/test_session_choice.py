@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from kernel.helpers_early import way
 from kernel.helpers_sessions import (
     FAMILIES,
     FLOW,
     OF,
     OTHER,
     PORT,
-    ROUTERS,
     SERVER,
     UPLINKS,
     Case,
@@ -27,28 +27,6 @@ from labkit.agent import eventually
 USER, GROUP = 41001, 42001
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 GONE = {errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPIPE, errno.ECONNABORTED}
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case() as made:
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    shared.drop()
-
-
-def way(number: int, family: int) -> tuple[str, str]:
-    """The way by a link, with that link's source."""
-    return ROUTERS[number - 1][1], OF[family][number - 1]
 
 
 # Users and groups.

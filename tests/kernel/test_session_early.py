@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count, product
 from typing import Any
 
 import pytest
 
-from kernel.helpers_early import CONNECTED, Server, added, connect, early, knows, no_early, way
+from kernel.helpers_early import CONNECTED, Server, added, connect, early, knows, way
 from kernel.helpers_sessions import (
     AT_ONCE,
     FAMILIES,
@@ -24,7 +24,8 @@ from kernel.helpers_sessions import (
     UPLINKS,
     Case,
 )
-from labkit import Echo, tcp_connect
+from kernel.helpers_shared import answers, keeping, lab
+from labkit import tcp_connect
 from labkit.agent import eventually
 
 USER, GROUP, ROOT = 41201, 42201, 0
@@ -35,23 +36,7 @@ SPORT = 45454
 MOST = 32
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case(args=("--mpathrouting", "--keep")) as made:
-        made.enter(Echo(made.lab, "client", OTHER))
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    shared.drop()
-    eventually(lambda: no_early(shared), what="no early rule is left")
+shared = lab(keeping, answers)
 
 
 # The source is right from the first lookup on.

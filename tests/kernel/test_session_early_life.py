@@ -9,30 +9,14 @@ import pytest
 
 from kernel.helpers_early import Told, added, connect, early, knows, no_early, way
 from kernel.helpers_sessions import FAMILIES, FLOW, OTHER, PORT, SERVER, Case, Went
-from labkit import Echo
+from kernel.helpers_shared import answers, keeping, lab
 from labkit.agent import eventually
 
 USER = 41201
 MOST = 32
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case(args=("--mpathrouting", "--keep")) as made:
-        made.enter(Echo(made.lab, "client", OTHER))
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    shared.drop()
-    eventually(lambda: no_early(shared), what="no early rule is left")
+shared = lab(keeping, answers)
 
 
 # Sessions that overlap.

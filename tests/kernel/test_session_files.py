@@ -9,30 +9,12 @@ from typing import Any
 
 import pytest
 
-from kernel.helpers_sessions import FAMILIES, FLOW, OF, OTHER, PORT, ROUTERS, UPLINKS, Case, Stream, toml
+from kernel.helpers_early import way
+from kernel.helpers_sessions import FAMILIES, FLOW, OF, OTHER, PORT, UPLINKS, Case, Stream, toml
+from kernel.helpers_shared import Engine, both_engines, keeping, lab
 from labkit.agent import eventually
 
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case(args=("--mpathrouting", "--keep")) as made:
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    shared.drop()
-
-
-def way(number: int, family: int) -> tuple[str, str]:
-    """The way by a link, with that link's source."""
-    return ROUTERS[number - 1][1], OF[family][number - 1]
+shared = lab(keeping)
 
 
 def by(number: int) -> set[tuple[str, str]]:
@@ -67,8 +49,9 @@ def test_a_file_edited_in_place_opens_no_gap(case: Case, meanwhile: bool, usable
     assert set(case.ways(dport=PORT)) == (by(2) if usable else set())
 
 
-def test_a_file_replaced_by_renaming_opens_no_gap(case: Case) -> None:
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+@both_engines
+def test_a_file_replaced_by_renaming_opens_no_gap(case: Case, engine: Engine) -> None:
+    engine.session("s", allowed_interface="vethc2")
     case.reset()
     with Stream(case) as stream:
         for turn in range(5):
@@ -122,8 +105,9 @@ def test_a_file_that_was_never_good_harms_no_other(case: Case) -> None:
     assert "bad.toml:2:" in str(case.status()["Findings"])
 
 
-def test_a_removed_file_ends_its_session(case: Case) -> None:
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+@both_engines
+def test_a_removed_file_ends_its_session(case: Case, engine: Engine) -> None:
+    engine.session("s", allowed_interface="vethc2")
     (mark,) = case.marks()
     for family in FAMILIES:
         assert case.table(mark, family)
@@ -237,10 +221,11 @@ def test_foreign_tables_are_not_touched(strangers: Case) -> None:
 def test_what_others_flush_is_back(case: Case, words: str) -> None:
     case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
 
-    def uncounted() -> list[
-        str
-    ]:  # counters start anew, what is new has a new seal, and maps may stand in another order
-        return sorted(re.sub(r"packets \d+ bytes \d+|seen_\w+", "", case.nft()).split("\n\n"))
+    def uncounted() -> list[str]:
+        """Without counts, which start anew, and the seal, which is another; in whatever order its parts stand."""
+        text = re.sub(r"packets \d+ bytes \d+|^}$", "", case.nft(), flags=re.MULTILINE)
+        parts = (part.strip() for part in text.split("\n\n"))
+        return sorted(part for part in parts if not part.startswith("set seen_"))
 
     before = uncounted()
 
@@ -251,9 +236,10 @@ def test_what_others_flush_is_back(case: Case, words: str) -> None:
         case.goes(way(2, family), family)
 
 
-def test_a_crash_leaves_nothing_behind_once_mpathd_is_back(case: Case) -> None:
+@both_engines
+def test_a_crash_leaves_nothing_behind_once_mpathd_is_back(case: Case, engine: Engine) -> None:
     """Defect 3: after a SIGKILL rules and tables of sessions stayed for ever."""
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc2")
     (mark,) = case.marks()
     case.agent.kill()
     case.goes(way(2, 4), 4)  # no leak meanwhile
@@ -266,13 +252,14 @@ def test_a_crash_leaves_nothing_behind_once_mpathd_is_back(case: Case) -> None:
         assert case.table(mark, family) == []
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_after_a_crash_a_session_has_no_old_route(case: Case, family: int) -> None:
+def test_after_a_crash_a_session_has_no_old_route(case: Case, engine: Engine, family: int) -> None:
     """Defect 4: after crash and restart a session on up0 had the table of the old one, with a default by up2."""
-    case.session("s", allowed_interface="vethc3", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc3")
     case.agent.kill()
     case.drop_files()
-    case.session("t", settle=False, allowed_interface="vethc1", flow_selectors=FLOW)
+    engine.session("t", settle=False, allowed_interface="vethc1")
     case.agent.start()
     case.settle()
 
@@ -297,10 +284,11 @@ def test_the_choice_is_the_same_every_time(case: Case) -> None:
     assert {case.table(mark)[0].split()[4] for mark in marks} == {UPLINKS[0]}
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_leak_when_the_service_goes_or_is_not_allowed(case: Case, family: int) -> None:
+def test_no_leak_when_the_service_goes_or_is_not_allowed(case: Case, engine: Engine, family: int) -> None:
     """Defects 1 and 2: service gone or bearer not allowed: traffic left by main; IPv6 always did."""
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc2")
     case.goes(way(2, family), family)
     case.carrier(2, up=False)
     try:
@@ -308,7 +296,7 @@ def test_no_leak_when_the_service_goes_or_is_not_allowed(case: Case, family: int
         assert all(w.ways == () and w.error for w in went), went
     finally:
         case.carrier(2, up=True)
-    case.session("s", allowed_bearers=["wifi"], flow_selectors=FLOW)
+    engine.session("s", allowed_bearers=["wifi"])
     case.refused(family)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from kernel.helpers_forward import LAN, PC, ROUTER, WANS, Home, lan
 from kernel.helpers_sessions import FAMILIES, FLOW, KINDS, OTHER, PORT, SERVER, TCP, UDP, Went
+from kernel.helpers_shared import lab
 from labkit import Echo, ping, tcp_connect
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -18,23 +19,13 @@ OUTSIDE = 8080  # port that is forwarded
 EVERYTHING = ["*-*-*"]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Home]:
-    """The home router, with mpathd."""
-    with Home() as made:
-        for host in ("pc1", "pc2", "router"):
-            made.enter(Echo(made.lab, host, PORT))
-        yield made
+def furnish(case: Home) -> None:
+    """Have servers behind the router, and at it."""
+    for host in ("pc1", "pc2", "router"):
+        case.enter(Echo(case.lab, host, PORT))
 
 
-@pytest.fixture
-def case(shared: Home) -> Iterator[Home]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    shared.drop()
+shared = lab(Home, furnish)
 
 
 def plain(family: int, host: str = "pc1") -> tuple[str, str]:

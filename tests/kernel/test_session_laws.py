@@ -1,14 +1,17 @@
-"""Laws 3 to 6 for sessions of the packet engine, with packets seen at the far side; and the post's picture."""
+"""Laws 3 to 6 for sessions, by each engine where both hold them, with packets seen at the far side; and the post's
+picture.
+"""
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from kernel.helpers_early import way
 from kernel.helpers_sessions import (
     FAMILIES,
     FLOW,
@@ -17,13 +20,13 @@ from kernel.helpers_sessions import (
     OF,
     OTHER,
     PORT,
-    ROUTERS,
     SERVER,
     TCP,
     UPLINKS,
     Case,
     Stream,
 )
+from kernel.helpers_shared import Engine, both_engines
 from labkit.agent import eventually
 
 ALL = {4: "0.0.0.0/0", 6: "::/0"}
@@ -33,49 +36,33 @@ BITS = {4: 32, 6: 128}
 MPTCP_PORT = 9
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case() as made:
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    shared.drop()
-
-
-def way(number: int, family: int) -> tuple[str, str]:
-    """The way by a link, with that link's source."""
-    return ROUTERS[number - 1][1], OF[family][number - 1]
-
-
 # Law 3: unbound sockets leave by the default service, with its source.
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_unbound_sockets_leave_by_the_default_service_with_its_source(case: Case, number: int, family: int) -> None:
-    case.session("s", allowed_interface=UPLINKS[number - 1], flow_selectors=FLOW)
+def test_unbound_sockets_leave_by_the_default_service_with_its_source(
+    case: Case, engine: Engine, number: int, family: int
+) -> None:
+    engine.session("s", allowed_interface=UPLINKS[number - 1])
 
     case.goes(way(number, family), family)
-    case.goes(way(1, family), family, OTHER)
+    with engine.outside():
+        case.goes(way(1, family), family, OTHER)
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_wherever_main_leads(case: Case, family: int) -> None:
+def test_wherever_main_leads(case: Case, engine: Engine, family: int) -> None:
     """Main's default is a link that the session may not use; the source that the kernel chose is translated."""
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc2")
     best = f"-{family} route add default via {GATEWAY[family][2]} dev vethc3 metric 1"
     case.lab.ip("client", best)
     try:
         case.settle()
-        case.goes(way(3, family), family, OTHER)
+        with engine.outside():
+            case.goes(way(3, family), family, OTHER)
         case.goes(way(2, family), family)
     finally:
         case.lab.ip("client", best.replace(" add ", " del "))
@@ -93,10 +80,11 @@ def test_answers_are_translated_back_for_many_connections_at_once(case: Case) ->
 # Law 4: bound sockets.
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_bound_to_a_member_or_the_default_service(case: Case, number: int, family: int) -> None:
-    case.session("s", allowed_bearers=["ethernet"], flow_selectors=FLOW)
+def test_bound_to_a_member_or_the_default_service(case: Case, engine: Engine, number: int, family: int) -> None:
+    engine.session("s", allowed_bearers=["ethernet"])
 
     case.goes(way(number, family), family, source=OF[family][number - 1])
     case.goes(way(number, family), family, source=OF[family][number - 1], device=UPLINKS[number - 1])
@@ -113,10 +101,11 @@ def test_bound_elsewhere_does_not_leave_by_that_link(case: Case, family: int) ->
     case.goes(way(1, family), family)
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("source", [False, True], ids=["device", "device and address"])
-def test_bound_to_a_forbidden_device_nothing_leaves(case: Case, family: int, source: bool) -> None:
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+def test_bound_to_a_forbidden_device_nothing_leaves(case: Case, engine: Engine, family: int, source: bool) -> None:
+    engine.session("s", allowed_interface="vethc2")
 
     for kind in KINDS:
         address = OF[family][2] if source else None
@@ -141,21 +130,6 @@ class Server:
 
     def __exit__(self, *error: object) -> None:
         self._sock.close()
-
-
-@pytest.fixture
-def joins(case: Case) -> Iterator[None]:
-    """The admin wants a joined subflow from the second and the third link, of both families."""
-    assert case.agent.ctl("config", "--mpath_tcp_link", "off").returncode == 0  # no endpoints of mpathd's beside them
-    for host in ("client", "server"):
-        case.lab.exec(host, ["ip", "mptcp", "limits", "set", "subflow", "4", "add_addr_accepted", "4"])
-    for family in FAMILIES:
-        for number in (2, 3):
-            dev, address = UPLINKS[number - 1], OF[family][number - 1]
-            case.lab.exec("client", ["ip", "mptcp", "endpoint", "add", address, "dev", dev, "subflow"])
-    yield
-    case.lab.exec("client", ["ip", "mptcp", "endpoint", "flush"])
-    assert case.agent.ctl("config", "--mpath_tcp_link", "on").returncode == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -208,40 +182,48 @@ def test_without_members_no_subflow_joins_by_another_link(case: Case, joins: Non
 
 # Law 5: without a usable service nothing leaves.
 
-NONE = {
+NONE: Mapping[str, Mapping[str, Any]] = {
     "no such interface": {"allowed_interface": "nosuch0"},
     "no such bearer": {"allowed_bearers": ["cellular"]},
     "no bearer at all": {"allowed_bearers": []},
 }
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("why", NONE)
-def test_without_a_service_nothing_leaves_and_sockets_hear_it(case: Case, why: str, family: int) -> None:
-    case.session("s", **NONE[why], flow_selectors=FLOW)  # type: ignore[arg-type]
+def test_without_a_service_nothing_leaves_and_sockets_hear_it(
+    case: Case, engine: Engine, why: str, family: int
+) -> None:
+    engine.session("s", **NONE[why])
 
     case.refused(family)
     for source in OF[family]:
         case.refused(family, source=source)
-    case.goes(way(1, family), family, OTHER)
+    with engine.outside():
+        case.goes(way(1, family), family, OTHER)
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_service_nothing_leaves_by_a_device(case: Case, family: int) -> None:
-    case.session("s", allowed_bearers=["cellular"], flow_selectors=FLOW)
+def test_without_a_service_nothing_leaves_by_a_device(case: Case, engine: Engine, family: int) -> None:
+    engine.session("s", allowed_bearers=["cellular"])
 
     for device in UPLINKS:
         case.refused(family, device=device)
 
 
+@both_engines
 @pytest.mark.parametrize("kind", ["no gateway", "no address"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_without_a_service_is_refused_and_the_other_goes(case: Case, family: int, kind: str) -> None:
+def test_a_family_without_a_service_is_refused_and_the_other_goes(
+    case: Case, engine: Engine, family: int, kind: str
+) -> None:
     """`family` has a service; for the other one the session's only link has nothing."""
     lacks = 10 - family
     prefix = f"{OF[lacks][1]}/{64 if lacks == 6 else 24}"
     default = f"default via {GATEWAY[lacks][1]} dev vethc2 metric 200"
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc2")
     if kind == "no gateway":
         case.lab.ip("client", f"-{lacks} route del {default}")
     else:
@@ -252,7 +234,8 @@ def test_a_family_without_a_service_is_refused_and_the_other_goes(case: Case, fa
         case.goes(way(2, family), family)
         case.refused(lacks)
         case.refused(lacks, source=OF[lacks][2])
-        case.goes(way(1, lacks), lacks, OTHER)
+        with engine.outside():
+            case.goes(way(1, lacks), lacks, OTHER)
     finally:
         if kind != "no gateway":
             case.lab.ip("client", f"addr add {prefix} dev vethc2")
@@ -261,11 +244,12 @@ def test_a_family_without_a_service_is_refused_and_the_other_goes(case: Case, fa
     case.goes(way(2, lacks), lacks)
 
 
+@both_engines
 @pytest.mark.parametrize("lacks", FAMILIES)
-def test_a_member_without_one_family(case: Case, lacks: int) -> None:
+def test_a_member_without_one_family(case: Case, engine: Engine, lacks: int) -> None:
     """A link with addresses of one family only is a member for that one; the session goes on in both."""
     prefix = f"{OF[lacks][2]}/{64 if lacks == 6 else 24}"
-    case.session("s", allowed_bearers=["ethernet"], flow_selectors=FLOW)
+    engine.session("s", allowed_bearers=["ethernet"])
     case.lab.ip("client", f"addr del {prefix} dev vethc3")
     try:
         case.settle()
@@ -280,9 +264,10 @@ def test_a_member_without_one_family(case: Case, lacks: int) -> None:
         case.settle()
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_service_main(case: Case, family: int) -> None:
-    case.session("s", allowed_interface="vethc2", without_service="main", flow_selectors=FLOW)
+def test_without_service_main(case: Case, engine: Engine, family: int) -> None:
+    engine.session("s", allowed_interface="vethc2", without_service="main")
     case.goes(way(2, family), family)
 
     case.carrier(2, up=False)
@@ -361,12 +346,13 @@ def test_from_link_loss_to_return_through_restart_kill_and_rewrites() -> None:
     assert set(after) == {way(2, 4), way(2, 6)}
 
 
-def test_a_session_that_changes_links_never_uses_a_third_one(case: Case) -> None:
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+@both_engines
+def test_a_session_that_changes_links_never_uses_a_third_one(case: Case, engine: Engine) -> None:
+    engine.session("s", allowed_interface="vethc2")
     case.reset()
     with Stream(case, sources=[OF[4][1], OF[6][1]]) as stream:
         for number in (3, 2) * 5:
-            case.session("s", allowed_interface=UPLINKS[number - 1], flow_selectors=FLOW)
+            engine.session("s", allowed_interface=UPLINKS[number - 1])
             stream.goes_on()
             case.watch.packets()
     case.arrived()
@@ -376,14 +362,16 @@ def test_a_session_that_changes_links_never_uses_a_third_one(case: Case) -> None
 # Law 6: main's specific routes.
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_mains_host_route_never_leads_over_a_forbidden_uplink(case: Case, family: int) -> None:
+def test_mains_host_route_never_leads_over_a_forbidden_uplink(case: Case, engine: Engine, family: int) -> None:
     route = f"-{family} route add {SERVER[family]}/{BITS[family]} via {GATEWAY[family][2]} dev vethc3"
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc2")
     case.lab.ip("client", route)
     try:
         case.settle()
-        case.goes(way(3, family), family, OTHER)
+        with engine.outside():
+            case.goes(way(3, family), family, OTHER)
         for kind in KINDS:
             went = case.reach(kind, family, answer=kind in {"tcp", "mptcp"})
             assert went.ways == (), kind
@@ -395,11 +383,12 @@ def test_mains_host_route_never_leads_over_a_forbidden_uplink(case: Case, family
         case.settle()
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_mains_specific_route_by_a_member(case: Case, family: int) -> None:
+def test_mains_specific_route_by_a_member(case: Case, engine: Engine, family: int) -> None:
     """A session that may use that link follows main's route."""
     route = f"-{family} route add {SERVER[family]}/{BITS[family]} via {GATEWAY[family][2]} dev vethc3"
-    case.session("s", allowed_bearers=["ethernet"], flow_selectors=FLOW)
+    engine.session("s", allowed_bearers=["ethernet"])
     case.lab.ip("client", route)
     try:
         case.settle()
@@ -409,15 +398,17 @@ def test_mains_specific_route_by_a_member(case: Case, family: int) -> None:
         case.settle()
 
 
+@both_engines
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_split_default_does_not_swallow_a_session(case: Case, family: int) -> None:
+def test_a_split_default_does_not_swallow_a_session(case: Case, engine: Engine, family: int) -> None:
     routes = [f"-{family} route add {half} via {GATEWAY[family][2]} dev vethc3" for half in HALVES[family]]
-    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
+    engine.session("s", allowed_interface="vethc2")
     for route in routes:
         case.lab.ip("client", route)
     try:
         case.settle()
-        case.goes(way(3, family), family, OTHER)
+        with engine.outside():
+            case.goes(way(3, family), family, OTHER)
         case.goes(way(2, family), family)
     finally:
         for route in routes:

@@ -11,6 +11,7 @@ import pytest
 
 from kernel.helpers_peer import PROPERTIES, SESSION_FACE, Peer, plain
 from kernel.helpers_sessions import FAMILIES, FLOW, OF, OTHER, PORT, ROUTERS, SERVER, UPLINKS, Case
+from kernel.helpers_shared import keeping, lab
 from labkit import LabError
 from labkit.agent import eventually
 
@@ -21,23 +22,7 @@ GATEWAY = {4: "10.0.3.1", 6: "fd00:0:3::1"}
 BITS = {4: 32, 6: 128}
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case(args=("--mpathrouting", "--keep")) as made:
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.reset()
-    yield shared
-    if not shared.agent.running:
-        shared.agent.start()
-    shared.drop()
+shared = lab(keeping)
 
 
 @pytest.fixture

@@ -7,26 +7,12 @@ from typing import Any
 
 import pytest
 
-from kernel.helpers_sessions import FAMILIES, FLOW, KINDS, OF, OTHER, PORT, ROUTERS, SERVER, Case, Went
+from kernel.helpers_early import way
+from kernel.helpers_sessions import FAMILIES, FLOW, KINDS, OTHER, PORT, SERVER, Case, Went
 from kernel.helpers_vpn import DEV, ENDS, METRIC, OUTER, Tunnel
 
 USER = 41101
 WHOSE: Mapping[str, Mapping[str, Any]] = {"selectors": {"flow_selectors": FLOW}, "a user": {"users": [USER]}}
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Case]:
-    """The post's lab, with mpathd."""
-    with Case() as made:
-        yield made
-
-
-@pytest.fixture
-def case(shared: Case) -> Iterator[Case]:
-    """The same, as it was before any session."""
-    shared.reset()
-    yield shared
-    shared.drop()
 
 
 @pytest.fixture
@@ -36,11 +22,6 @@ def tunnel(case: Case, outer: int) -> Iterator[Tunnel]:
         case.settle()
         assert DEV in case.services()
         yield made
-
-
-def way(number: int, family: int) -> tuple[str, str]:
-    """The way by a link, with that link's source."""
-    return ROUTERS[number - 1][1], OF[family][number - 1]
 
 
 def enters(case: Case, tunnel: Tunnel, family: int, kind: str) -> None:
