@@ -49,9 +49,8 @@ def test_a_file_edited_in_place_opens_no_gap(case: Case, meanwhile: bool, usable
     assert set(case.ways(dport=PORT)) == (by(2) if usable else set())
 
 
-@both_engines
-def test_a_file_replaced_by_renaming_opens_no_gap(case: Case, engine: Engine) -> None:
-    engine.session("s", allowed_interface="vethc2")
+def test_a_file_replaced_by_renaming_opens_no_gap(case: Case) -> None:
+    case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
     case.reset()
     with Stream(case) as stream:
         for turn in range(5):
