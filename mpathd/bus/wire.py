@@ -31,7 +31,7 @@ DRIVER_PATH = "/org/freedesktop/DBus"
 # Seconds until a call, or all of connecting, counts as failed. The bus answers in less than a millisecond.
 PATIENCE = 5.0
 
-# Reading takes up to 0.2 us a byte, so a message has bounds in bytes, header included: up to SHORT it is read at
+# Reading takes up to 0.3 us a byte, so a message has bounds in bytes, header included: up to SHORT it is read at
 # once, which is what one caller can delay us by; up to COMMON it is read in a thread (1,000 flow selectors of the
 # longest form, what an unprivileged user may ask for, have 130,000); up to LONGEST it is read in a thread if the caller
 # may change settings (10,000 selectors).

@@ -55,6 +55,8 @@ def reader(kind: str, order: str, *, typed: bool) -> Get:
             return partial(_get_struct, tuple(reader(one, order, typed=typed) for one in types(kind[1:-1])))
         case "a":
             length = struct.Struct(order + "I").unpack_from
+            if kind == "ay":
+                return partial(_get_bytes, length)
             if kind[1] != "{":
                 return partial(_get_array, length, reader(kind[1:], order, typed=typed), ALIGNED.get(kind[1], 1))
             key, value = types(kind[2:-1])
@@ -126,6 +128,12 @@ def _get_array(
         value, at = get(data, at)
         out.append(value)
     return out, at
+
+
+def _get_bytes(unpack_from: Callable[[bytes, int], tuple[int]], data: bytes, at: int) -> tuple[list[int], int]:
+    at += -at & 3
+    at, end = _extent(data, at + 4, unpack_from(data, at)[0], 1)
+    return list(data[at:end]), end
 
 
 def _get_map(

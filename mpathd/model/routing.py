@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 from .marking import Marking
 from .mptcp import Change
 from .numbers import MAIN, METRIC6
 from .packet import Connections, Load, Ruleset
 from .selector import NAMES, Ports
-from .words import Address, Family, Prefix
+from .words import Address, Family, Prefix, family_of
 
 # RTA_METRICS (include/uapi/linux/rtnetlink.h, RTAX_*) in the words of `ip route`; numbers without a unit are raw there.
 METRICS = {
@@ -218,13 +219,9 @@ class Traffic:
     sport: Ports | None = None
     dport: Ports | None = None
 
-    def words(self, family: Family) -> str:
-        """The traffic in the words of `ip rule`, with a blank before each.
-
-        Args:
-            family: the rule's.
-        """
-        out = f" to {_bare(self.destination, family)}" if self.destination else ""
+    def words(self) -> str:
+        """The traffic in the words of `ip rule`, with a blank before each."""
+        out = f" to {_bare(self.destination)}" if self.destination else ""
         out += " iif lo"
         if self.user is not None:
             out += f" uidrange {self.user}-{self.user}"
@@ -236,9 +233,15 @@ class Traffic:
         return out
 
 
-def _bare(prefix: Prefix, family: Family) -> str:
+@lru_cache(1024)  # of a few words made thousands of times: there are some for each pair of a session and an uplink
+def _bare(prefix: Prefix) -> str:
     address, _, bits = prefix.partition("/")
-    return address if int(bits) == family.bits else prefix
+    return address if int(bits) == family_of(prefix).bits else prefix
+
+
+@lru_cache(1024)
+def _marked(mark: int, mask: int) -> str:
+    return f" fwmark {mark:#x}/{mask:#x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +278,11 @@ class Rule:
 
     def words(self) -> str:
         """The rule as `ip rule add` wants it, without family."""
-        out = f"pref {self.priority} from {_bare(self.source, self.family) if self.source else 'all'}"
+        out = f"pref {self.priority} from {_bare(self.source) if self.source else 'all'}"
         if self.traffic is not None:
-            out += self.traffic.words(self.family)
+            out += self.traffic.words()
         if self.mask:
-            out += f" fwmark {self.mark:#x}/{self.mask:#x}"
+            out += _marked(self.mark, self.mask)
         match self.action:
             case Action.LOOKUP:
                 out += f" lookup {'main' if self.table == MAIN else self.table}"
@@ -340,9 +343,9 @@ class Step:
     def __str__(self) -> str:
         what = self.what
         if isinstance(what, Rule):  # first, since a session has dozens of them, and each pass tells of its steps
-            return f"ip {what.family.option} rule {self.verb.value} {what.words()}"
+            return f"ip {what.family.option} rule {self.verb} {what.words()}"
         if isinstance(what, Route):
-            return f"ip {what.family.option} route {self.verb.value} {what.words()}"
+            return f"ip {what.family.option} route {self.verb} {what.words()}"
         if isinstance(what, Marking) and self.verb is Verb.DELETE:
             return f"{what}, no more"
         return str(what)

@@ -72,7 +72,7 @@ def _order(step: Step) -> tuple[object, ...]:
     # the early rules is sent past them before there are any.
     turn = TURNS.get(what.action, 2)
     turn, priority = (turn, what.priority) if due is Phase.RULE_ADD else (-turn, -what.priority)
-    traffic = what.traffic.words(what.family) if what.traffic is not None else ""
+    traffic = what.traffic.words() if what.traffic is not None else ""
     return (due, what.family, turn, what.source or "", what.mark, priority, what.table, traffic)
 
 

@@ -118,6 +118,7 @@ def call(signature: str, body: list[Any]) -> Message:
 @given(BODIES)
 @example(("a{sv}", [{"MultipathRouting": Variant("b", value=True), "MultipathTcpLink": Variant("s", "backup")}]))
 @example(("axay(y)", [[], [], [1]]))
+@example(("ayays", [[1, 2], [], "end"]))
 def test_what_it_writes_is_what_dbus_next_writes(content: tuple[str, list[Any]]) -> None:
     signature, body = content
     other = dbus_next.Message(
