@@ -18,12 +18,13 @@ from labkit.stream import Stream
 from mpathd.model.policy import Stored
 from mpathd.store import Store
 
-from .events import Player, beside, report, scripts, times
+from .events import Player, beside, comparison, report, scripts
 from .inside import Eyes, Inside
+from .peers.endpoints import complete, watched
 from .peers.fetch import Unavailable
 from .peers.mptcpd import Mptcpd
 from .stage import Stage
-from .stats import cells, number, ratio, summary, table
+from .stats import number, table
 
 NAME = "mptcp"
 UPLINKS, ROUNDS = 8, 6
@@ -48,15 +49,13 @@ def mpathd(stack: ExitStack) -> Player:
     inside = stack.enter_context(Inside(lab.ns("client")))
     eyes = Eyes(inside, agent.argv()[3:])
     stage = stack.enter_context(Stage(lab, Mptcpd.quiet))
-    peer = Mptcpd()
-    eventually(lambda: all(peer.right(lab, n, "start") for n in range(1, LINKS + 1)), what="endpoints")
-    right = partial(_right, lab, peer, eyes)
-    listening = partial(peer.listening, lab, stage.ear)
-    return Player("mpathd", KINDS, "", "", UPLINKS, ROUNDS, stage, right, listening)
+    eventually(lambda: all(complete(lab, n) for n in range(1, LINKS + 1)), what="endpoints")
+    listening = partial(watched, lab, stage.ear)
+    return Player("mpathd", KINDS, "", "", UPLINKS, ROUNDS, stage, partial(_right, lab, eyes), listening)
 
 
-def _right(lab: Lab, peer: Mptcpd, eyes: Eyes, uplink: int, _event: object) -> bool:
-    return not eyes.missing() and (uplink > LINKS or peer.right(lab, uplink, ""))
+def _right(lab: Lab, eyes: Eyes, uplink: int, _event: object) -> bool:
+    return not eyes.missing() and (uplink > LINKS or complete(lab, uplink))
 
 
 def play(player: Player) -> None:
@@ -89,9 +88,15 @@ def silences(*, hand: bool, download: bool) -> Iterator[float]:
                 lab.ip("client", "mptcp endpoint add 10.81.1.2 dev up1 subflow")
                 lab.ip("client", "mptcp endpoint add 10.81.2.2 dev up2 subflow backup")
             for _ in range(LOSSES):
-                eventually(lambda: lab.ip("client", "mptcp endpoint").count("10.81.") == 2, what="two endpoints")
+                eventually(lambda: _ready(lab), what="two links with endpoints")
                 yield _silence(lab, download=download)
                 lab.ip("router", "link set isp1 up")
+
+
+def _ready(lab: Lab) -> bool:
+    """Whether both links have an endpoint, and the one that was lost leads to the server again."""
+    way = lab.exec("client", ["ip", "route", "get", SERVER4, "from", "10.81.1.2"], check=False).stdout
+    return lab.ip("client", "mptcp endpoint").count("10.81.") == 2 and "dev up1" in way
 
 
 def _silence(lab: Lab, *, download: bool) -> float:
@@ -124,12 +129,7 @@ def run() -> None:
                 theirs.round()
     print(report(ours.answers).replace("median 3 ms, p99 10 ms", BAR))
     if theirs is not None:
-        rows = []
-        for kind in KINDS:
-            mine, other = times(ours.answers, kind), times(theirs.answers, kind)
-            faster = ratio(median(other), median(mine)) if mine and other else "-"
-            rows.append([kind, *cells(summary(other)), number(median(mine)) if mine else "-", faster])
-        print(f"\n{table(['mptcpd: endpoint only', 'n', 'median', 'p90', 'p99', 'max', 'mpathd', 'is faster'], rows)}")
+        print(f"\n{comparison(ours, [theirs])}\n{theirs.name} {theirs.does}")
     if absent:
         print(absent)
     print(f"\n{NAME}: silence when the primary link loses its carrier, backup beside it; milliseconds", flush=True)

@@ -12,10 +12,11 @@ import pytest
 
 from bench import __main__ as bench
 from bench import flows, stats
-from bench.ear import NEWLINK, NEWROUTE, News
+from bench.ear import NEWLINK, NEWROUTE, Ear, News
 from bench.events import ROUNDS, script, scripts
 from bench.idle import switches
 from bench.peers import fetch
+from bench.peers.endpoints import ENDPOINT
 from bench.stage import latency
 from bench.start1000 import first_pass, objects
 from bench.switch import default_of
@@ -111,6 +112,15 @@ def test_what_is_unpacked_is_not_fetched_again(tmp_path: Path, monkeypatch: pyte
 
 def test_switches_are_read() -> None:
     assert switches("Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n") == (12, 3)
+
+
+def test_what_an_ear_is_told_it_gives() -> None:
+    ear = Ear("nowhere")
+    ear.tell(1_000_000, ENDPOINT, 7)
+
+    assert ear.since(0) == [News(1_000_000, ENDPOINT, 7, b"")]
+    with pytest.raises(ValueError, match="256"):  # such kinds are others' than rtnetlink's, and mostly not counted
+        ear.tell(1_000_000, 256, 7)
 
 
 def test_latency_is_from_the_first_news_to_the_last_write() -> None:

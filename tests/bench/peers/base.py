@@ -77,9 +77,13 @@ class Peer(Protocol):
 class Heard:
     """A peer whose writes are all heard over rtnetlink."""
 
-    @staticmethod
-    def listening(_lab: Lab, _ear: Ear) -> AbstractContextManager[None]:
-        """Nothing to add."""
+    def listening(self, lab: Lab, ear: Ear) -> AbstractContextManager[None]:
+        """Nothing to add.
+
+        Args:
+            lab: the lab.
+            ear: of its client.
+        """
         return nullcontext()
 
 
