@@ -11,18 +11,18 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from labkit import SERVER4, Lab, LabError, uplinks
+from labkit import SERVER4, Lab, uplinks
 from labkit.agent import Agent, eventually
 from labkit.series import silence
 from labkit.stream import Stream
 from mpathd.model.policy import Stored
 from mpathd.store import Store
 
-from .events import Player, beside, comparison, report, scripts
+from .events import Player, comparison, raised, report, scripts
 from .inside import Eyes, Inside
 from .peers.endpoints import complete, watched
-from .peers.fetch import Unavailable
 from .peers.mptcpd import Mptcpd
+from .peers.networkmanager import NetworkManagerMptcp
 from .stage import Stage
 from .stats import number, table
 
@@ -116,22 +116,18 @@ def run() -> None:
     print(f"{NAME}: address to routing and endpoint, {UPLINKS} uplinks, {LINKS} for MPTCP; milliseconds", flush=True)
     with ExitStack() as stack:
         ours = mpathd(stack)
-        absent, theirs = "", None
-        with ExitStack() as own:
-            try:
-                theirs = beside(Mptcpd(), own)
-                stack.push(own.pop_all())
-            except (Unavailable, LabError, OSError) as error:
-                absent = f"mptcpd was not run: {' '.join(str(error).split())}"
+        absent, others = raised(stack, (Mptcpd(), NetworkManagerMptcp()))
         for _ in range(ROUNDS):
             play(ours)
-            if theirs is not None:
-                theirs.round()
+            for player in others:
+                player.round()
     print(report(ours.answers).replace("median 3 ms, p99 10 ms", BAR))
-    if theirs is not None:
-        print(f"\n{comparison(ours, [theirs])}\n{theirs.name} {theirs.does}")
-    if absent:
-        print(absent)
+    if others:
+        print(f"\n{comparison(ours, others)}")
+    for player in others:
+        print(f"{player.name} {player.does}")
+    for line in absent:
+        print(line)
     print(f"\n{NAME}: silence when the primary link loses its carrier, backup beside it; milliseconds", flush=True)
     rows = []
     for way, bar in (("up", GAP_UP), ("down", GAP_DOWN)):

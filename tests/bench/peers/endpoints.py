@@ -58,19 +58,21 @@ class Endpoints:
                 at += (length + 3) & ~3
 
 
-def complete(lab: Lab, number: int) -> bool:
+def complete(lab: Lab, number: int, *, only4: bool = False) -> bool:
     """Whether every address of an uplink has its endpoint, and no other address.
 
     Args:
         lab: the lab.
         number: of the uplink.
+        only4: IPv6 does not count.
     """
+    kinds = {"inet"} if only4 else {"inet", "inet6"}
     net4, net6 = nets(number)
     shown = {word for word in lab.ip("client", "mptcp endpoint").split() if word.startswith((f"{net4}.", net6))}
     there = {
         line.split()[1].split("/")[0]
         for line in lab.ip("client", f"addr show dev up{number} scope global").splitlines()
-        if line.split()[0] in {"inet", "inet6"}
+        if line.split()[0] in kinds
     }
     return bool(shown) and shown == there
 
