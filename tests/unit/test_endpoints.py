@@ -208,6 +208,22 @@ def test_room_is_learned_within_the_pass() -> None:
     assert stage.keeper.kept.room == 2  # --dry-run knows it from here
 
 
+def test_while_others_come_and_go_a_refusal_is_tried_again_in_the_same_pass() -> None:
+    foreign = Endpoint(7, Address("10.7.0.1"))
+    stage = Stage(found=Mptcp(endpoints=(foreign,), limits=Limits(8, 0)))
+
+    def gone(change: Change) -> int:
+        if change.act is Act.ADD and foreign in stage.hand.found.endpoints:  # it had gone and others had come
+            stage.hand.found = replace(stage.hand.found, endpoints=())
+            return errno.ERANGE
+        return 0
+
+    stage.hand.refuse = gone
+
+    assert stage.pass_(service(1)).refused == ()
+    assert stage.addresses == ["10.0.1.2"]
+
+
 def test_a_refusal_is_told_and_tried_again() -> None:
     stage = Stage(refuse=lambda change: errno.EPERM if change.act is Act.ADD else 0)
     ((step, refusal),) = stage.pass_(service(1)).refused
