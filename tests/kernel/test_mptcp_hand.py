@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,22 @@ def test_deleting_what_is_gone_is_done(place: Place) -> None:
     place.hand.settle()
 
     assert (len(done), refused, place.hand.late()) == (1, (), ())
+
+
+def test_what_others_made_with_the_id_of_ours_is_not_written(place: Place) -> None:
+    """The kernel goes by the id alone."""
+    mine = Endpoint(230, Address("10.0.1.2"), flags=Flag.SUBFLOW)
+    place.add(mine)
+    place.look()
+    place.ip("mptcp", "endpoint", "delete", "id", "230")
+    place.ip("mptcp", "endpoint", "add", "10.7.7.7", "id", "230", "subflow")
+    theirs = place.ip("mptcp", "endpoint", "show")
+
+    change = Change(Act.CHANGE, replace(mine, flags=Flag.SUBFLOW | Flag.BACKUP))
+    assert [refusal.errno for _, refusal in place.hand.apply([change])[1]] == [errno.ENOENT]
+    assert place.hand.apply([Change(Act.DELETE, mine)])[1] == ()
+    place.hand.settle()
+    assert (place.hand.late(), place.ip("mptcp", "endpoint", "show")) == ((), theirs)
 
 
 def test_the_nest_is_marked_as_one() -> None:

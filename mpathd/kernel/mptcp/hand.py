@@ -7,6 +7,7 @@ its refusals, since its numbers differ from version to version.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from .support import REASONS, Backend, Sysctls, manager, probe, tried
 from .wire import F_DUMP, GET_ADDR, GET_LIMITS, PM_NAME
 
 TRIES = 10  # of a dump that another writer interrupted
+BY_ID = {Act.CHANGE, Act.DELETE}  # of these writes the kernel heeds the id alone
 # Answers that mean "it is as you want": an id that is gone. The next look tells if not.
 DONE = {Act.DELETE: {errno.EINVAL, errno.ENOENT}}
 OLDEST = Flag.SIGNAL | Flag.SUBFLOW | Flag.BACKUP  # every kernel with endpoints keeps them
@@ -176,7 +178,15 @@ class PathManager:
     # Parts.
 
     def _write(self, netlink: Netlink, change: Change) -> Answer:
+        if change.act in BY_ID and isinstance(change.what, Endpoint) and not self._there(netlink, change.what):
+            return errno.ENOENT, f"{os.strerror(errno.ENOENT)} (another program has removed it)"
         return netlink.write(self._family.id, codec.request(change))
+
+    def _there(self, netlink: Netlink, wanted: Endpoint) -> bool:
+        """Whether this one still has its id: another program may have made one with it since the last look."""
+        answer = netlink.ask(self._family.id, codec.question(GET_ADDR, wanted.id))
+        found = codec.endpoint(answer, {}) if answer else None
+        return found is not None and (found.key, found.index) == (wanted.key, wanted.index)
 
     def _write_slowly(self, change: Change) -> Answer:
         assert self._slow is not None, "there is something to write only where there is a kernel to write to"
