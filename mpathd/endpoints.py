@@ -195,20 +195,20 @@ class Endpoints:
         steps = tuple(as_step(change) for change in done if change not in failed)
         return steps, tuple((as_step(change), refusal) for change, refusal in refused)
 
-    def renew(self, old: Endpoint, numbers: Numbers, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, numbers: Numbers, pause: Callable[[], float | None]) -> None:
         """Have an endpoint of ours tried anew for live connections.
 
         Args:
             old: one of `ours`.
             numbers: which ids are ours.
-            allowed: asked in a thread when its turn has come.
+            pause: asked in a thread when its turn has come: seconds without it, None to leave it.
         """
         found = self._hand.look()
         ids = spare(found, numbers)
         if old in found.endpoints and old.name in found.mine and ids:
             new = replace(old, id=ids[0])
             self._keep(found, [Change(Act.ADD, new)])
-            self._hand.renew(old, new, allowed)
+            self._hand.renew(old, new, pause)
 
     def _look(self, numbers: Numbers, routing: KernelState, links: Mapping[int, Link]) -> Mptcp:
         """Look; the first time, know again what was ours before this process began."""

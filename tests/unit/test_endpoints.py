@@ -74,6 +74,7 @@ class Hand:
     words: str = "upstream"
     log: list[str] = field(default_factory=list)
     lately: list[tuple[Change, Refusal]] = field(default_factory=list)
+    pauses: list[float | None] = field(default_factory=list)
 
     def adopt(self, kept: Kept) -> None:
         """Take over what was known."""
@@ -103,9 +104,10 @@ class Hand:
                 self.found = after(self.found, change)
         return tuple(done), tuple(refused)
 
-    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, new: Endpoint, pause: Callable[[], float | None]) -> None:
         """Renew at once."""
-        if allowed():
+        self.pauses.append(pause())
+        if self.pauses[-1] is not None:
             self.apply([Change(Act.DELETE, old), Change(Act.ADD, new)])
 
     def late(self) -> tuple[tuple[Change, Refusal], ...]:

@@ -163,17 +163,17 @@ class PathManager:
         missing = self._missing()
         return f"{self.support.backend}{f': {missing}' if missing else ''}"
 
-    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, new: Endpoint, pause: Callable[[], float | None]) -> None:
         """Have an endpoint deleted and added again, so that the kernel tries it anew for live connections.
 
         Args:
             old: as it is.
             new: the same with another id.
-            allowed: asked, in a thread, when its turn has come.
+            pause: asked, in a thread, when its turn has come: seconds in between, None to leave it.
         """
         known = self._known
         self._known = replace(known, mine=known.mine | {new.name}, spent=(*known.spent, old.id))
-        self._later.put((Change(Act.DELETE, old), Change(Act.ADD, new)), allowed)
+        self._later.put((Change(Act.DELETE, old), Change(Act.ADD, new)), pause)
 
     # Parts.
 
