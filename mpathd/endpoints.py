@@ -19,14 +19,15 @@ from .model.view import Finding, Service
 from .model.words import Severity
 from .model.world import Link
 from .plan.contest import Contest
-from .plan.mptcp import Wanted, changes, desire, spare
+from .plan.mptcp import Wanted, changes, desire, spare, split
 from .plan.ownership import adoptable, as_step, farewell, kept
 from .ports import PathKeeper, Paths
 
 USUAL = (
     8  # endpoints, and subflows of a connection, that Linux 6.18 and its elders take; nothing is tried for --dry-run
 )
-ROUNDS = 3  # a refusal may tell how many endpoints the kernel takes, and another one its greatest limit
+# A refusal may tell how many endpoints the kernel takes, another one its greatest limit; or others' have come and gone.
+ROUNDS = 3
 
 Refused = tuple[tuple[Step, Refusal], ...]
 
@@ -150,7 +151,7 @@ class Endpoints:
             if not refused:
                 break
             before, found = found, self._look(policy.numbers, routing, links)
-            if (found.room, found.ceiling) == (before.room, before.ceiling):
+            if (found.room, found.ceiling, split(found)[1]) == (before.room, before.ceiling, split(before)[1]):
                 break
         lacking = {change.what for change, _ in refused}
         self._true = replace(want, endpoints=tuple(e for e in want.endpoints if e not in lacking))
@@ -194,20 +195,20 @@ class Endpoints:
         steps = tuple(as_step(change) for change in done if change not in failed)
         return steps, tuple((as_step(change), refusal) for change, refusal in refused)
 
-    def renew(self, old: Endpoint, numbers: Numbers, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, numbers: Numbers, pause: Callable[[], float | None]) -> None:
         """Have an endpoint of ours tried anew for live connections.
 
         Args:
             old: one of `ours`.
             numbers: which ids are ours.
-            allowed: asked in a thread when its turn has come.
+            pause: asked in a thread when its turn has come: seconds without it, None to leave it.
         """
         found = self._hand.look()
         ids = spare(found, numbers)
         if old in found.endpoints and old.name in found.mine and ids:
             new = replace(old, id=ids[0])
             self._keep(found, [Change(Act.ADD, new)])
-            self._hand.renew(old, new, allowed)
+            self._hand.renew(old, new, pause)
 
     def _look(self, numbers: Numbers, routing: KernelState, links: Mapping[int, Link]) -> Mptcp:
         """Look; the first time, know again what was ours before this process began."""

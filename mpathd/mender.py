@@ -19,7 +19,7 @@ from .model.connections import Connection, Subflow
 from .model.mptcp import Endpoint, Event, Kind
 from .model.numbers import Numbers
 from .model.words import Address
-from .plan.connections import connections, mendable, missed
+from .plan.connections import connections, forgetting, mendable, missed
 from .plan.whose import Forbids
 
 log = structlog.get_logger("mpathd")
@@ -120,7 +120,7 @@ class Mender:
             self._forget(address)
             return
         self._ask((address,))  # what came of it; first, since the thread may find at once that it is well
-        self._endpoints.renew(endpoint, self._numbers(), partial(self._allowed, endpoint))
+        self._endpoints.renew(endpoint, self._numbers(), partial(self._pause, endpoint))
 
     def _forget(self, address: Address) -> None:
         self._whole.discard(address)
@@ -128,22 +128,21 @@ class Mender:
         if (handle := self._due.pop(address, None)) is not None:
             handle.cancel()
 
-    def _allowed(self, endpoint: Endpoint) -> bool:
-        """Look, in the thread that then deletes and adds."""
+    def _pause(self, endpoint: Endpoint) -> float | None:
+        """Look, in the thread that then deletes and adds, and give the seconds in between; None: leave it."""
         eye, losses = self._see(), self._losses
         try:
             views = connections(eye.connections(), eye.subflows(), (), {})
         except OSError as error:  # it is tried again later
             log.warning("connections cannot be read", error=str(error))
-            return False
+            return None
         finally:
             eye.close()
         forbids = self._forbids()
         if not missed(views, endpoint, forbids) and losses == self._losses:  # else it may be lost since it was read
             self._whole.add(endpoint.address)
-        allowed = bool(mendable(views, (endpoint,), forbids))
-        if allowed:
-            log.info("subflows are tried anew", endpoint=str(endpoint))
-        else:
+        if not mendable(views, (endpoint,), forbids):
             log.debug("subflows are left alone", endpoint=str(endpoint))
-        return allowed
+            return None
+        log.info("subflows are tried anew", endpoint=str(endpoint))
+        return forgetting(views, endpoint)

@@ -65,8 +65,8 @@ class Paths(Protocol):
     def apply(self, changes: Sequence[Change]) -> tuple[tuple[Change, ...], tuple[tuple[Change, Refusal], ...]]:
         """Write changes; removals behind which nothing else comes are not waited for."""
 
-    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
-        """Have an endpoint deleted, and added again with another id, if that is allowed when its turn has come."""
+    def renew(self, old: Endpoint, new: Endpoint, pause: Callable[[], float | None]) -> None:
+        """Have an endpoint deleted, and added again with another id after so many seconds; None: not at all."""
 
     def late(self) -> tuple[tuple[Change, Refusal], ...]:
         """Take what was refused of the writes that were not waited for."""

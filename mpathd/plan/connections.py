@@ -113,6 +113,10 @@ def speeds(
     }
 
 
+# Seconds from a delete on until the far side has forgotten an id, beside two round trips; and at most.
+FORGOTTEN, FORGOTTEN_LATEST = 0.05, 2.0
+
+
 def mendable(
     views: Sequence[ConnectionView], endpoints: Iterable[Endpoint], forbids: Forbids = nothing
 ) -> tuple[Endpoint, ...]:
@@ -128,6 +132,21 @@ def mendable(
     used = {part.subflow.source for view in views for part in view.subflows if part.subflow.state not in DYING}
     used |= {view.connection.source for view in views if view.connection.fallback}
     return tuple(e for e in endpoints if e.address not in used and missed(views, e, forbids))
+
+
+def forgetting(views: Iterable[ConnectionView], endpoint: Endpoint) -> float:
+    """Give the seconds that an endpoint has to be away before it may come again.
+
+    Deleting tells the far side to forget the id, which closes a subflow that has come with it meanwhile. Another id
+    helps, except at the address that a connection began with, where it always is 0: there the word, which may wait
+    behind data of any other link, has to arrive first.
+
+    Args:
+        views: the connections.
+        endpoint: what is to be deleted and added.
+    """
+    slow = [part.subflow.rtt for view in views if view.connection.source == endpoint.address for part in view.subflows]
+    return min(FORGOTTEN_LATEST, FORGOTTEN + 2 * max(slow) / 1e6) if slow else 0.0
 
 
 def missed(views: Iterable[ConnectionView], endpoint: Endpoint, forbids: Forbids = nothing) -> bool:

@@ -10,7 +10,7 @@ Law: apply(changes(w, h), h) == w for what is ours, and changes(w, w) == ().
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..model.mptcp import (
@@ -30,6 +30,7 @@ from ..model.numbers import Numbers
 from ..model.routing import KernelState
 from ..model.view import Finding, Service
 from ..model.words import Address, Family, MptcpMode, Prefix, Severity, host
+from .mptcprank import Candidate, ranked
 from .tables import shortish
 
 ROLE = Flag.SUBFLOW | Flag.BACKUP  # what MultipathTcpLink decides
@@ -51,26 +52,6 @@ class Wanted:
     limits: Limits = Limits()
     findings: tuple[Finding, ...] = ()
     links: tuple[LinkUse, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """An address that MPTCP may use.
-
-    Args:
-        service: its link.
-        address: the address.
-        nth: how many of its family come before it on the link.
-    """
-
-    service: Service
-    address: Address
-    nth: int
-
-    @property
-    def backup(self) -> bool:
-        """Whether it only waits."""
-        return self.service.mptcp is MptcpMode.BACKUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +105,8 @@ def desire(
     if found.missing and not ours:
         return Wanted(limits=found.limits)
     theirs = {e.key: e for e in others if not e.flags & Flag.IMPLICIT}
-    ready = _ranked(_candidates(services, _ways(routing)))
+    held = {e.address for e in ours}, {address for address, port in theirs if not port}
+    ready = ranked(_candidates(services, _ways(routing)), *held)
     free = [one for one in ready if (one.address, 0) not in theirs]
     replaced = {(one.address, 0) for one in free}  # implicit ones there give way
     room = _room(found, sum(e.key not in replaced for e in others), numbers)
@@ -144,7 +126,7 @@ def _uses(services: Sequence[Service], found: Mptcp) -> tuple[LinkUse, ...]:
     return tuple(replace(use, mode=modes.get(use.index, use.mode)) for use in started)
 
 
-def _candidates(services: Sequence[Service], ways: _Ways) -> Iterator[_Candidate]:
+def _candidates(services: Sequence[Service], ways: _Ways) -> Iterator[Candidate]:
     for service in services:
         if service.mptcp is MptcpMode.OFF or not service.routed:
             continue
@@ -154,15 +136,8 @@ def _candidates(services: Sequence[Service], ways: _Ways) -> Iterator[_Candidate
                 continue
             led = (host(a.address), service.table) in ways.rules
             if led and (a.family, service.table, service.index) in ways.out:
-                yield _Candidate(service, a.address, count[a.family])
+                yield Candidate(service, a.address, count[a.family])
                 count[a.family] += 1
-
-
-def _ranked(candidates: Iterable[_Candidate]) -> list[_Candidate]:
-    """Each link's first addresses before anybody's second ones, those that carry before those that wait; then by
-    service, IPv4 first (sorting keeps that order).
-    """
-    return sorted(candidates, key=lambda one: (one.nth, one.backup))
 
 
 def _room(found: Mptcp, theirs: int, numbers: Numbers) -> int:
@@ -172,7 +147,7 @@ def _room(found: Mptcp, theirs: int, numbers: Numbers) -> int:
     return min(ids, max(0, found.room - theirs)) if found.room else ids
 
 
-def _numbered(taken: Sequence[_Candidate], found: Mptcp, numbers: Numbers, options: Options) -> tuple[Endpoint, ...]:
+def _numbered(taken: Sequence[Candidate], found: Mptcp, numbers: Numbers, options: Options) -> tuple[Endpoint, ...]:
     """Endpoints with their ids: an address keeps the one that it has; another never gets it while it is in use.
 
     From the highest down: whoever asks the kernel for no id gets one above the last that came, so that ours are seldom
@@ -257,7 +232,7 @@ def _contradictions(services: Sequence[Service], theirs: Mapping[tuple[Address, 
         )
 
 
-def _crowded(left: Sequence[_Candidate], found: Mptcp) -> Iterator[Finding]:
+def _crowded(left: Sequence[Candidate], found: Mptcp) -> Iterator[Finding]:
     if left:
         names = ", ".join(f"{one.address} of {one.service.interface}" for one in left)
         yield Finding(

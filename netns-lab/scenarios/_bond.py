@@ -32,7 +32,7 @@ class Wanted:
         rate: of each, as tc writes it.
         seconds: of each phase.
         download: the server sends, else the client.
-        charts: folder for the pictures.
+        charts: folder for the pictures; None: there are none.
         quiet: do not print the lab's commands.
     """
 
@@ -40,7 +40,7 @@ class Wanted:
     rate: str
     seconds: float
     download: bool
-    charts: Path
+    charts: Path | None
     quiet: bool
 
     @property
@@ -67,6 +67,7 @@ def wanted(name: str, text: str, argv: Sequence[str], *, links: int, least: int,
     parser.add_argument("--seconds", type=float, default=seconds, metavar="S", help=f"of each phase ({seconds:g})")
     parser.add_argument("--download", action="store_true", help="the server sends (the client does)")
     parser.add_argument("--svg", type=Path, default=CHARTS, metavar="FOLDER", help=f"for the picture (./{CHARTS})")
+    parser.add_argument("--no-svg", action="store_true", help="no picture")
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print the lab's commands")
     got = parser.parse_args(argv)
     if not least <= got.links <= 8:
@@ -75,7 +76,7 @@ def wanted(name: str, text: str, argv: Sequence[str], *, links: int, least: int,
         parser.error(f"--rate: given {got.rate}; expected a rate as tc writes it: 25mbit")
     if not 1.5 <= got.seconds <= 60.0:
         parser.error(f"--seconds: given {got.seconds:g}; expected 1.5 to 60")
-    return Wanted(got.links, got.rate, got.seconds, got.download, got.svg, got.quiet)
+    return Wanted(got.links, got.rate, got.seconds, got.download, None if got.no_svg else got.svg, got.quiet)
 
 
 @contextmanager

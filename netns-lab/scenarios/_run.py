@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Self
 
 from _bond import CLIENT, PATIENCE, ROUTER, SERVER, Wanted, uplinks
@@ -206,8 +205,8 @@ class Run:
             links = "".join(f"{self.carried(dev, since, to):8.1f}" for dev in self.links)
             print(f"{since:5.1f}-{to:5.1f}   {self.got(since, to):8.1f} {links}")
 
-    def draw(self, name: str, title: str, until: float, whose: Mapping[str, str] | None = None) -> Path:
-        """Write the picture, and say where it is.
+    def draw(self, name: str, title: str, until: float, whose: Mapping[str, str] | None = None) -> None:
+        """Write the picture, if one is wanted, and say where it is.
 
         Args:
             name: of the file.
@@ -216,6 +215,8 @@ class Run:
             whose: each link is, if there are several transfers.
         """
         want, end = self.want, self.start + until
+        if want.charts is None:
+            return
         lines, owners = [], whose or {}
         for dev in self.links:
             counter = carried(self.meter.samples, dev, received=want.download)
@@ -241,7 +242,6 @@ class Run:
         except OSError as error:
             raise LabError(f"cannot write {file}", error.strerror or "", "name another folder: --svg FOLDER") from error
         print(f"\npicture: {file}", flush=True)
-        return file
 
     def proved(self) -> None:
         """Hold the client's counters against the router's, which are asked for in another way, and against the data."""

@@ -1,24 +1,27 @@
-"""the main job in a minute: the post's two halves, then a cable is pulled and put back"""
+"""the main job in a minute: the post's two halves, a cable is pulled and put back, MPTCP goes on by a backup link"""
 
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from _story import PORT, SERVER, Story, across, far_side, told
 from labkit import Watch, send_udp
 from labkit.agent import eventually
 from labkit.ear import Ear
+from labkit.scenario import load
 from post import by_another_road, first_half
 from sessions import second_half
 
 OURS = 109  # protocol of mpathd's routes and rules, as shown above
+MPTCP = Path("/proc/sys/net/mptcp")
 
 
 def run(args: list[str]) -> int:
     """Tell the story.
 
     Args:
-        args: none.
+        args: -q: do not print the labs' commands.
     """
     with told("three-uplinks", "client", quiet="-q" in args) as story:
         first_half(story)
@@ -29,7 +32,16 @@ def run(args: list[str]) -> int:
         left = story.lab.ip(story.host, "rule") + story.lab.ip(story.host, "-6 rule")
         print(left.rstrip())
         story.holds(not by_another_road(story), "no rule with a source is left, asked of the kernel in another way")
-        return story.end()
+        failed = story.end()
+    return _backup(args) or failed
+
+
+def _backup(args: list[str]) -> int:
+    print("\n# MPTCP, in a lab of its own: two links of a rate, the second one a backup", flush=True)
+    if not MPTCP.exists():
+        print("not shown: this kernel has no MPTCP", flush=True)
+        return 0
+    return load("bond-backup")(["--seconds", "2", "--no-svg", *args])
 
 
 def _tell(ear: Ear) -> None:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHES = (
     "events",
     "mptcp",
+    "aggregate",
     "start1000",
     "start",
     "idle",

@@ -26,6 +26,7 @@ NAMES = {
     NEWRULE: "rule", DELRULE: "-rule",
 }  # fmt: skip
 GROUPS = (1, 5, 7, 8, 9, 11, 19)  # link; IPv4 address, route, rule; IPv6 address, route, rule
+KINDS = 1 << 8  # of rtnetlink; what is above belongs to other families, and counts only where it is named here
 NETLINK_NETFILTER, NFTABLES = 12, 7  # NFNLGRP_NFTABLES
 NFT = {10 << 8 | kind for kind in (3, 5, 6, 8, 12, 14)}  # chains, rules and elements; sets alone are marks of mpathd's
 SOL_NETLINK, ADD_MEMBERSHIP, SO_RCVBUFFORCE = 270, 1, 33
@@ -136,7 +137,12 @@ class Ear:
             at: when, in nanoseconds of the monotonic clock.
             kind: any number below 256 that is no kind of rtnetlink.
             port: not 0: an agent did it.
+
+        Raises:
+            ValueError: such a kind would not be counted.
         """
+        if kind >= KINDS:
+            raise ValueError(f"kind {kind}: expected one below {KINDS}")
         self._raw.append((at, HEADER.pack(16, kind, 0, 0, port)))
 
     def mark(self) -> int:
@@ -154,7 +160,7 @@ class Ear:
             offset = 0
             while offset + 16 <= len(data):
                 length, kind, _, _, port = HEADER.unpack_from(data, offset)
-                if kind < 1 << 8 or kind in NFT:
+                if kind < KINDS or kind in NFT:
                     out.append(News(at, kind, port, data[offset + 16 : offset + length]))
                 offset += (length + 3) & ~3
         return out

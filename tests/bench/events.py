@@ -86,6 +86,7 @@ class Player:
         stage: where it plays.
         right: whether everything of an uplink is in place after an event.
         listening: entered while it plays.
+        only4: it is spared events of IPv6.
         answers: so far.
     """
 
@@ -98,12 +99,15 @@ class Player:
     stage: Stage
     right: Callable[[int, Event], bool]
     listening: Callable[[], AbstractContextManager[None]] = nullcontext
+    only4: bool = False
     answers: list[Answer] = field(default_factory=list)
 
     def round(self) -> None:
         """Play one round."""
         with self.listening():
             for uplink, event in scripts(self.kinds, self.uplinks):
+                if self.only4 and ":" in event.line:
+                    continue
                 right = partial(self.right, uplink, event)
                 self.answers.append(self.stage.play(event, f"up{uplink}", right))
 
@@ -143,13 +147,34 @@ def beside(peer: Peer, stack: ExitStack) -> Player:
     except LabError:
         said = (folder / "log").read_text(errors="replace").strip().splitlines()
         raise Unavailable(f"it did not configure its uplinks within {READY:.0f} s: {' | '.join(said[-3:])}") from None
-    stage = stack.enter_context(Stage(lab, peer.quiet, peer.limit, hidden=peer.hidden))
+    stage = stack.enter_context(Stage(lab, peer.quiet, peer.limit, hidden=peer.hidden, acts=peer.acts))
 
     def right(uplink: int, event: Event) -> bool:
         return peer.right(lab, uplink, event.kind)
 
     listening = partial(peer.listening, lab, stage.ear)
-    return Player(peer.name, peer.kinds, peer.does, peer.bar, peer.uplinks, peer.rounds, stage, right, listening)
+    told = peer.name, peer.kinds, peer.does, peer.bar, peer.uplinks, peer.rounds
+    return Player(*told, stage, right, listening, peer.only4)
+
+
+def raised(stack: ExitStack, peers: Sequence[Peer]) -> tuple[list[str], list[Player]]:
+    """Raise the labs of those peers that can be run here, and say why others cannot.
+
+    Args:
+        stack: takes everything down again.
+        peers: who is wanted.
+    """
+    absent: list[str] = []
+    players: list[Player] = []
+    for peer in peers:
+        with ExitStack() as own:
+            try:
+                players.append(beside(peer, own))
+            except (Unavailable, LabError, OSError) as error:
+                absent.append(f"{peer.name} was not run: {' '.join(str(error).split())}")
+                continue
+            stack.push(own.pop_all())
+    return absent, players
 
 
 def report(answers: Sequence[Answer]) -> str:
@@ -215,18 +240,9 @@ def comparison(ours: Player, others: Sequence[Player]) -> str:
 def run() -> None:
     """Print the tables."""
     print(f"{NAME}: event to everything written, {UPLINKS} uplinks, IPv4 and IPv6; milliseconds", flush=True)
-    absent: list[str] = []
-    others: list[Player] = []
     with ExitStack() as stack:
         ours = mpathd(stack)
-        for peer in PEERS:
-            with ExitStack() as own:
-                try:
-                    others.append(beside(peer, own))
-                except (Unavailable, LabError, OSError) as error:
-                    absent.append(f"{peer.name} was not run: {' '.join(str(error).split())}")
-                    continue
-                stack.push(own.pop_all())
+        absent, others = raised(stack, PEERS)
         for turn in range(ROUNDS):
             ours.round()
             for player in [player for player in others if turn < player.rounds]:

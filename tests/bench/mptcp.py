@@ -11,19 +11,20 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from labkit import SERVER4, Lab, LabError, uplinks
+from labkit import SERVER4, Lab, uplinks
 from labkit.agent import Agent, eventually
 from labkit.series import silence
 from labkit.stream import Stream
 from mpathd.model.policy import Stored
 from mpathd.store import Store
 
-from .events import Player, beside, report, scripts, times
+from .events import Player, comparison, raised, report, scripts
 from .inside import Eyes, Inside
-from .peers.fetch import Unavailable
+from .peers.endpoints import complete, watched
 from .peers.mptcpd import Mptcpd
+from .peers.networkmanager import NetworkManagerMptcp
 from .stage import Stage
-from .stats import cells, number, ratio, summary, table
+from .stats import number, table
 
 NAME = "mptcp"
 UPLINKS, ROUNDS = 8, 6
@@ -48,15 +49,13 @@ def mpathd(stack: ExitStack) -> Player:
     inside = stack.enter_context(Inside(lab.ns("client")))
     eyes = Eyes(inside, agent.argv()[3:])
     stage = stack.enter_context(Stage(lab, Mptcpd.quiet))
-    peer = Mptcpd()
-    eventually(lambda: all(peer.right(lab, n, "start") for n in range(1, LINKS + 1)), what="endpoints")
-    right = partial(_right, lab, peer, eyes)
-    listening = partial(peer.listening, lab, stage.ear)
-    return Player("mpathd", KINDS, "", "", UPLINKS, ROUNDS, stage, right, listening)
+    eventually(lambda: all(complete(lab, n) for n in range(1, LINKS + 1)), what="endpoints")
+    listening = partial(watched, lab, stage.ear)
+    return Player("mpathd", KINDS, "", "", UPLINKS, ROUNDS, stage, partial(_right, lab, eyes), listening)
 
 
-def _right(lab: Lab, peer: Mptcpd, eyes: Eyes, uplink: int, _event: object) -> bool:
-    return not eyes.missing() and (uplink > LINKS or peer.right(lab, uplink, ""))
+def _right(lab: Lab, eyes: Eyes, uplink: int, _event: object) -> bool:
+    return not eyes.missing() and (uplink > LINKS or complete(lab, uplink))
 
 
 def play(player: Player) -> None:
@@ -89,9 +88,15 @@ def silences(*, hand: bool, download: bool) -> Iterator[float]:
                 lab.ip("client", "mptcp endpoint add 10.81.1.2 dev up1 subflow")
                 lab.ip("client", "mptcp endpoint add 10.81.2.2 dev up2 subflow backup")
             for _ in range(LOSSES):
-                eventually(lambda: lab.ip("client", "mptcp endpoint").count("10.81.") == 2, what="two endpoints")
+                eventually(lambda: _ready(lab), what="two links with endpoints")
                 yield _silence(lab, download=download)
                 lab.ip("router", "link set isp1 up")
+
+
+def _ready(lab: Lab) -> bool:
+    """Whether both links have an endpoint, and the one that was lost leads to the server again."""
+    way = lab.exec("client", ["ip", "route", "get", SERVER4, "from", "10.81.1.2"], check=False).stdout
+    return lab.ip("client", "mptcp endpoint").count("10.81.") == 2 and "dev up1" in way
 
 
 def _silence(lab: Lab, *, download: bool) -> float:
@@ -111,27 +116,18 @@ def run() -> None:
     print(f"{NAME}: address to routing and endpoint, {UPLINKS} uplinks, {LINKS} for MPTCP; milliseconds", flush=True)
     with ExitStack() as stack:
         ours = mpathd(stack)
-        absent, theirs = "", None
-        with ExitStack() as own:
-            try:
-                theirs = beside(Mptcpd(), own)
-                stack.push(own.pop_all())
-            except (Unavailable, LabError, OSError) as error:
-                absent = f"mptcpd was not run: {' '.join(str(error).split())}"
+        absent, others = raised(stack, (Mptcpd(), NetworkManagerMptcp()))
         for _ in range(ROUNDS):
             play(ours)
-            if theirs is not None:
-                theirs.round()
+            for player in others:
+                player.round()
     print(report(ours.answers).replace("median 3 ms, p99 10 ms", BAR))
-    if theirs is not None:
-        rows = []
-        for kind in KINDS:
-            mine, other = times(ours.answers, kind), times(theirs.answers, kind)
-            faster = ratio(median(other), median(mine)) if mine and other else "-"
-            rows.append([kind, *cells(summary(other)), number(median(mine)) if mine else "-", faster])
-        print(f"\n{table(['mptcpd: endpoint only', 'n', 'median', 'p90', 'p99', 'max', 'mpathd', 'is faster'], rows)}")
-    if absent:
-        print(absent)
+    if others:
+        print(f"\n{comparison(ours, others)}")
+    for player in others:
+        print(f"{player.name} {player.does}")
+    for line in absent:
+        print(line)
     print(f"\n{NAME}: silence when the primary link loses its carrier, backup beside it; milliseconds", flush=True)
     rows = []
     for way, bar in (("up", GAP_UP), ("down", GAP_DOWN)):

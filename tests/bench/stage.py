@@ -10,7 +10,7 @@ from typing import Self
 from labkit import Lab, LabError
 
 from .driver import Driver
-from .ear import NEWLINK, Ear, News
+from .ear import DELADDR, NEWADDR, NEWLINK, Ear, News
 
 QUIET, LIMIT = 0.04, 5.0  # seconds without news that are rest; seconds until an event counts as never answered
 
@@ -75,12 +75,20 @@ class Stage:
         limit: seconds until an event counts as never answered.
         hidden: the agent's writes cannot be told from the kernel's own: all news but the link's are its.
         nft: what it writes to nftables counts too.
+        acts: lets an event happen by the agent itself, or leaves it to `ip` and gives False.
     """
 
     def __init__(
-        self, lab: Lab, quiet: float = QUIET, limit: float = LIMIT, *, hidden: bool = False, nft: bool = False
+        self,
+        lab: Lab,
+        quiet: float = QUIET,
+        limit: float = LIMIT,
+        *,
+        hidden: bool = False,
+        nft: bool = False,
+        acts: Callable[[Event], bool] = lambda _event: False,
     ) -> None:
-        self._quiet, self._limit, self._hidden = quiet, limit, hidden
+        self._quiet, self._limit, self._hidden, self._acts = quiet, limit, hidden, acts
         self._indexes = {end.dev: lab.index("client", end.dev) for end in lab.topology.ends("client")}
         self.ear = Ear(lab.ns("client"), nft=nft)
         self._client = Driver(lab.ns("client"))
@@ -107,7 +115,9 @@ class Stage:
             LabError: the event did not happen.
         """
         mark = self.ear.mark()
-        (self._far if event.far else self._client).do(event.line)
+        own = self._acts(event)
+        if not own:
+            (self._far if event.far else self._client).do(event.line)
         index = self._indexes[dev]
 
         def seen(news: list[News]) -> bool:
@@ -125,7 +135,11 @@ class Stage:
             self.ear.rest(mark, self._quiet, self._limit)
         news = self.ear.since(mark)
         world = [one for one in news if one.port in {0, self._client.port}]
-        if self._hidden:
+        if own:  # from its own change of an address, whatever it does before
+            by = [one for one in news if one.port]
+            at = next((at for at, one in enumerate(by) if one.kind in {NEWADDR, DELADDR}), len(by))
+            world, written = by[at : at + 1], by[at + 1 :]
+        elif self._hidden:
             written = [one for one in news if one.kind != NEWLINK]
         else:
             written = [one for one in news if one.port not in {0, self._client.port}]

@@ -16,6 +16,7 @@ from mpathd.model.connections import TcpState
 from mpathd.model.mptcp import Limits
 
 PASS_ON = ("--mpathrouting",)
+MARKER = "10.254.254."  # what `settled` puts on an uplink, and takes away again
 
 
 class Bonded(Bond):
@@ -71,12 +72,13 @@ class Bonded(Bond):
         return [finding["Code"] for finding in self.status()["Findings"]]
 
     def settle(self, dev: str = "up1") -> None:
-        """Wait until mpathd has seen everything that was done before.
+        """Wait until mpathd has seen everything that was done before, and its thread has taken away what had to go.
 
         Args:
             dev: an uplink that is routed.
         """
         settled(self.lab, "client", dev)
+        wait(lambda: not any(line.startswith(MARKER) for line in self.words()), "the marker's endpoint is gone")
 
     def sources(self) -> list[str]:
         """The addresses of the client's subflows that carry; one whose link is gone waits long for its last answer."""

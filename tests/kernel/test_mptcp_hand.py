@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,22 @@ def test_deleting_what_is_gone_is_done(place: Place) -> None:
     assert (len(done), refused, place.hand.late()) == (1, (), ())
 
 
+def test_what_others_made_with_the_id_of_ours_is_not_written(place: Place) -> None:
+    """The kernel goes by the id alone."""
+    mine = Endpoint(230, Address("10.0.1.2"), flags=Flag.SUBFLOW)
+    place.add(mine)
+    place.look()
+    place.ip("mptcp", "endpoint", "delete", "id", "230")
+    place.ip("mptcp", "endpoint", "add", "10.7.7.7", "id", "230", "subflow")
+    theirs = place.ip("mptcp", "endpoint", "show")
+
+    change = Change(Act.CHANGE, replace(mine, flags=Flag.SUBFLOW | Flag.BACKUP))
+    assert [refusal.errno for _, refusal in place.hand.apply([change])[1]] == [errno.ENOENT]
+    assert place.hand.apply([Change(Act.DELETE, mine)])[1] == ()
+    place.hand.settle()
+    assert (place.hand.late(), place.ip("mptcp", "endpoint", "show")) == ((), theirs)
+
+
 def test_the_nest_is_marked_as_one() -> None:
     """This kernel takes it without; a strict one would not."""
     (length, kind) = struct.unpack_from("=HH", codec.endpoint_attribute(ODD[0]))
@@ -276,6 +293,23 @@ def test_room_is_learned(place: Place) -> None:
     assert [e.id for e in there.endpoints] == [e.id for e in many[: there.room]]  # the first ones have it
 
 
+def test_room_is_not_learned_from_what_others_have_meanwhile(place: Place) -> None:
+    """Else links would be left out for good, long after those endpoints have gone."""
+    first, second = (Endpoint(200 + n, Address(f"10.1.{n}.2"), flags=Flag.SUBFLOW) for n in range(2))
+    assert (place.look().room, place.add(first)) == (0, ())
+    for n in range(7):
+        place.ip("mptcp", "endpoint", "add", f"10.2.{n}.2", "id", str(n + 1), "subflow")
+
+    ((_, refusal),) = place.add(second)
+
+    assert refusal.errno == errno.ERANGE
+    assert place.look().room == 0  # they came between the look and the refusal: it was known of 1
+    assert [one.errno for _, one in place.add(second)] == [errno.ERANGE]
+    assert place.look().room == 8
+    place.hand.adopt(Kept(room=3))
+    assert place.look().room == 8  # so many are there
+
+
 def test_the_ceiling_of_limits_is_learned(place: Place) -> None:
     refused = place.hand.apply([Change(Act.SET, Limits(250, 0))])[1]
     there = place.look()
@@ -309,6 +343,16 @@ def test_an_endpoint_that_others_made_anew_is_no_lack(place: Place) -> None:
     place.ip("mptcp", "endpoint", "delete", "id", "200")
     place.look()
     place.ip("mptcp", "endpoint", "add", "10.0.1.2", "id", "200", "subflow")
+
+    assert place.look().lacks == Flag(0)
+
+
+@pytest.mark.parametrize("address", ["10.0.1.2", "10.0.9.9"])
+def test_an_endpoint_of_others_with_the_id_of_ours_is_no_lack(place: Place, address: str) -> None:
+    """Before mpathd has looked: else it would never ask for that flag again."""
+    place.add(Endpoint(200, Address("10.0.1.2"), flags=Flag.SUBFLOW))
+    place.ip("mptcp", "endpoint", "delete", "id", "200")
+    place.ip("mptcp", "endpoint", "add", address, "id", "200", "signal")
 
     assert place.look().lacks == Flag(0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
 
@@ -16,7 +15,6 @@ pytestmark = pytest.mark.kernel
 A1, A2 = "10.81.1.2", "10.81.2.2"
 B1, B2 = "fd00:81:1::2", "fd00:81:2::2"
 BOTH = (f"{A1} up1 subflow", f"{A2} up2 subflow", f"{B1} up1 subflow", f"{B2} up2 subflow")
-EVENTS = 300
 
 
 def ids(bond: Bonded) -> dict[str, int]:
@@ -183,43 +181,3 @@ def test_who_undoes_our_endpoints_again_and_again_is_told() -> None:
         wait(undo, "it is told")
         text = next(f["Text"] for f in bond.status()["Findings"] if f["Code"] == "contested")
         assert f"ip mptcp endpoint add {A2}" in text
-
-
-def test_others_endpoints_are_untouched_after_many_random_events() -> None:
-    """Ours are as they should be in the end, and theirs have never been written."""
-    dice = random.Random(4)
-    with Bonded(start=False) as bond:
-        theirs = {"10.99.0.1": 3, "10.99.0.2": 230, "10.99.0.3": 254}
-        for address, number in theirs.items():
-            bond.lab.ip("client", f"addr add {address}/32 dev lo")
-            bond.lab.ip("client", f"mptcp endpoint add {address} id {number} dev lo subflow backup")
-        bond.agent.start()
-        acts = (
-            lambda: bond.lab.ip("router", f"link set isp{dice.choice('12')} {dice.choice(['up', 'down'])}"),
-            lambda: bond.lab.ip("client", "addr replace 10.81.2.7/24 dev up2"),
-            lambda: bond.lab.exec("client", ["ip", "addr", "del", "10.81.2.7/24", "dev", "up2"], check=False),
-            lambda: bond.lab.ip("client", f"route replace 198.51.100.0/24 via 10.81.1.1 metric {dice.randrange(1, 9)}"),
-            lambda: bond.lab.exec("client", ["ip", "-6", "route", "flush", "table", "259"], check=False),
-            lambda: bond.lab.exec(
-                "client", ["ip", "mptcp", "endpoint", "del", "id", str(dice.choice(ours(bond)))], check=False
-            ),
-        )
-        for _ in range(EVENTS):
-            dice.choice(acts)()
-            now = ids(bond)
-            assert theirs.items() <= now.items()
-        bond.lab.ip("router", "link set isp1 up")
-        bond.lab.ip("router", "link set isp2 up")
-        bond.lab.exec("client", ["ip", "addr", "del", "10.81.2.7/24", "dev", "up2"], check=False)
-        foreign = [f"{address} lo subflow backup" for address in theirs]
-        bond.settle()
-        bond.status()
-        wait(lambda: bond.words() == sorted((*BOTH, *foreign)), "ours are right")
-        assert bond.agent.stop() == 0
-        assert bond.words() == foreign
-
-
-def ours(bond: Bonded) -> list[int]:
-    """The ids of endpoints on uplinks; one that is never there if there are none."""
-    found = [one["id"] for one in json.loads(bond.lab.ip("client", "-j mptcp endpoint show")) if one["dev"] != "lo"]
-    return found or [199]

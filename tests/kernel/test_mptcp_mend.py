@@ -8,6 +8,8 @@ import pytest
 
 from kernel.helpers_bonded import Bonded
 from kernel.helpers_mptcp import say, wait
+from labkit import SERVER4
+from labkit.stream import Stream
 from mpathd.model.mptcp import Kind
 
 pytestmark = pytest.mark.kernel
@@ -60,6 +62,22 @@ def test_it_is_tried_again_with_growing_pauses_until_the_way_is_free() -> None:
             tries = said.count("subflows are tried anew")
             assert 2 <= tries <= 6
             assert {event.source for event in bond.events("client", Kind.SUB_CLOSED)} == {A2}
+
+
+def test_the_first_subflow_comes_back_while_data_waits_at_another_link() -> None:
+    """It always has id 0: told too late to forget that one, behind the data, the far side would close the new one."""
+    with Bonded() as bond, Stream(bond.lab, "client", "server", SERVER4, seconds=30.0) as stream:
+        wait(lambda: bond.sources() == [A1, A2], "two subflows")
+        bond.lab.ip("router", "link set isp1 down")
+        wait(lambda: bond.sources() == [A2], "one subflow")
+        resets(bond, A1)  # the first try when the link is back fails, as it does when ARP has just given up
+        bond.lab.ip("router", "link set isp1 up")
+        wait(lambda: any(e.source == A1 and e.error for e in bond.events("client", Kind.SUB_CLOSED)), "it fails")
+        heals(bond)
+        wait(
+            lambda: any(one.source == A1 and one.sent > 1_000_000 for one in bond.subflows()), "it is back, and carries"
+        )
+        stream.stop()
 
 
 def test_a_living_subflow_of_another_connection_is_never_reset_for_it() -> None:

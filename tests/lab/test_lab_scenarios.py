@@ -53,8 +53,9 @@ def told(scenario: str) -> str:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("\nall of it held\n")
     assert "FAILED" not in done.stdout
-    (name,) = re.findall(r"^\[#\] ip netns add (\S+)-client$", done.stderr, re.MULTILINE)
-    assert netns.named(f"{name}-") == ()
+    names = re.findall(r"^\[#\] ip netns add (\S+)-client$", done.stderr, re.MULTILINE)
+    assert names
+    assert [netns.named(f"{name}-") for name in names] == [()] * len(names)
     return done.stdout
 
 
@@ -97,6 +98,9 @@ def test_the_demo_tells_both_halves_in_less_than_a_minute() -> None:
     first, *second = outputs(out, "ip rule")[1:4]
     assert folded(first) == ALONE.partition("\n")[2]
     the_posts_second_half(out, second)
+    assert re.search(r"^ +-- up1 loses its carrier\n(?: +[\d. -]+\n)+ +-- up1 is back$", out, re.MULTILINE)
+    assert re.search(r"^ok +when up1 failed: \d+ ms of silence, full rate after", out, re.MULTILINE)
+    assert "picture" not in out
 
 
 def test_a_story_that_does_not_hold_fails(capsys: pytest.CaptureFixture[str]) -> None:

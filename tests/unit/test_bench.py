@@ -12,11 +12,12 @@ import pytest
 
 from bench import __main__ as bench
 from bench import flows, stats
-from bench.ear import NEWLINK, NEWROUTE, News
-from bench.events import ROUNDS, script, scripts
+from bench.ear import NEWLINK, NEWROUTE, Ear, News
+from bench.events import ROUNDS, Player, script, scripts
 from bench.idle import switches
 from bench.peers import fetch
-from bench.stage import latency
+from bench.peers.endpoints import ENDPOINT
+from bench.stage import Answer, Event, Stage, latency
 from bench.start1000 import first_pass, objects
 from bench.switch import default_of
 from mpathd.plan.selectors import parse_all
@@ -113,6 +114,15 @@ def test_switches_are_read() -> None:
     assert switches("Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n") == (12, 3)
 
 
+def test_what_an_ear_is_told_it_gives() -> None:
+    ear = Ear("nowhere")
+    ear.tell(1_000_000, ENDPOINT, 7)
+
+    assert ear.since(0) == [News(1_000_000, ENDPOINT, 7, b"")]
+    with pytest.raises(ValueError, match="256"):  # such kinds are others' than rtnetlink's, and mostly not counted
+        ear.tell(1_000_000, 256, 7)
+
+
 def test_latency_is_from_the_first_news_to_the_last_write() -> None:
     world = [News(1_000_000, NEWLINK, 0, b""), News(2_000_000, NEWLINK, 0, b"")]
     written = [News(3_000_000, NEWLINK, 7, b""), News(4_500_000, NEWLINK, 7, b"")]
@@ -138,6 +148,23 @@ def test_events_leave_an_uplink_as_it_was() -> None:
     assert not [line for line in state if line.split()[0].split("/")[0].endswith(".7")]
     assert {line.split()[2] for line in state if line.startswith("default")} == {"10.65.44.1", "fd00:64:12c::1"}
     assert "fd00:64:12c::2/64 dev up300" in state
+
+
+def test_a_peer_of_ipv4_alone_is_spared_the_rest() -> None:
+    played: list[str] = []
+
+    class Still(Stage):
+        def __init__(self) -> None: ...
+
+        def play(self, event: Event, dev: str, right: object) -> Answer:
+            played.append(f"{dev} {event.line}")
+            return Answer(event, None, None, 0, right=True)
+
+    for only4 in (False, True):
+        played.clear()
+        Player("", ("address added",), "", "", 1, 1, Still(), lambda *_: True, only4=only4).round()
+
+        assert played == [f"up1 addr add {a} dev up1" for a in ("10.64.1.7/24", "fd00:64:1::7/64")[: 2 - only4]]
 
 
 def test_uplinks_take_turns() -> None:

@@ -74,6 +74,7 @@ class Hand:
     words: str = "upstream"
     log: list[str] = field(default_factory=list)
     lately: list[tuple[Change, Refusal]] = field(default_factory=list)
+    pauses: list[float | None] = field(default_factory=list)
 
     def adopt(self, kept: Kept) -> None:
         """Take over what was known."""
@@ -103,9 +104,10 @@ class Hand:
                 self.found = after(self.found, change)
         return tuple(done), tuple(refused)
 
-    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, new: Endpoint, pause: Callable[[], float | None]) -> None:
         """Renew at once."""
-        if allowed():
+        self.pauses.append(pause())
+        if self.pauses[-1] is not None:
             self.apply([Change(Act.DELETE, old), Change(Act.ADD, new)])
 
     def late(self) -> tuple[tuple[Change, Refusal], ...]:
@@ -206,6 +208,22 @@ def test_room_is_learned_within_the_pass() -> None:
     assert [finding.code for finding in brought.findings] == ["endpoints-full"]
     assert stage.keeper.kept is not None
     assert stage.keeper.kept.room == 2  # --dry-run knows it from here
+
+
+def test_while_others_come_and_go_a_refusal_is_tried_again_in_the_same_pass() -> None:
+    foreign = Endpoint(7, Address("10.7.0.1"))
+    stage = Stage(found=Mptcp(endpoints=(foreign,), limits=Limits(8, 0)))
+
+    def gone(change: Change) -> int:
+        if change.act is Act.ADD and foreign in stage.hand.found.endpoints:  # it had gone and others had come
+            stage.hand.found = replace(stage.hand.found, endpoints=())
+            return errno.ERANGE
+        return 0
+
+    stage.hand.refuse = gone
+
+    assert stage.pass_(service(1)).refused == ()
+    assert stage.addresses == ["10.0.1.2"]
 
 
 def test_a_refusal_is_told_and_tried_again() -> None:

@@ -222,14 +222,14 @@ def test_few_ids_are_used_again() -> None:
 
 
 def test_more_addresses_than_the_kernel_takes() -> None:
-    """First addresses before second ones, those that carry before those that wait; the rest is said."""
+    """One of each link before anybody's second, those that carry before those that wait; the rest is said."""
     found = replace(DEFAULTS, room=4)
     services = (service(1, ON, "fd00:1::2", "fd00:1::3"), service(2, BACKUP), service(3), service(4))
     want = wanted(*services, found=found)
 
-    assert [endpoint.address for endpoint in want.endpoints] == ["10.0.1.2", "fd00:1::2", "10.0.3.2", "10.0.4.2"]
+    assert [endpoint.address for endpoint in want.endpoints] == ["10.0.1.2", "10.0.3.2", "10.0.4.2", "10.0.2.2"]
     assert codes(want) == ["endpoints-full"]
-    assert "4 MPTCP endpoints; left out: 10.0.2.2 of up2, fd00:1::3 of up1" in want.findings[0].text
+    assert "4 MPTCP endpoints; left out: fd00:1::2 of up1, fd00:1::3 of up1" in want.findings[0].text
 
 
 def test_while_the_kernel_has_refused_none_all_are_tried() -> None:

@@ -12,7 +12,7 @@ from mpathd.model.policy import ServiceSettings
 from mpathd.model.view import Service
 from mpathd.model.words import Address, Family, ServiceState, Technology
 from mpathd.model.world import Link, LinkAddress
-from mpathd.plan.connections import by_uplink, connections, mendable, speeds
+from mpathd.plan.connections import by_uplink, connections, forgetting, mendable, speeds
 
 A1, A2, A9, FAR = Address("10.0.1.2"), Address("10.0.2.2"), Address("10.9.9.9"), Address("192.0.2.9")
 
@@ -171,3 +171,13 @@ def test_connections_that_it_would_not_help(change: dict[str, object]) -> None:
 
 def test_an_endpoint_that_makes_no_subflows_mends_none() -> None:
     assert mended([connection()], [subflow()], replace(ENDPOINT2, flags=Flag.SIGNAL)) == ()
+
+
+def test_only_the_address_that_a_connection_began_with_waits_until_its_id_is_forgotten() -> None:
+    views = connections([connection()], [subflow(source=A2, rtt=100_000), subflow(rtt=20_000)], SERVICES, LINKS)
+    first, second = (Endpoint(200 + n, text, flags=Flag.SUBFLOW) for n, text in enumerate((A1, A2)))
+
+    assert forgetting(views, first) == pytest.approx(0.25)  # behind what waits at the slowest
+    assert forgetting(views, second) == 0.0
+    slow = connections([connection()], [subflow(source=A2, rtt=9_000_000)], SERVICES, LINKS)
+    assert forgetting(slow, first) == 2.0

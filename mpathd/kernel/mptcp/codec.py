@@ -41,13 +41,15 @@ SERVER_SIDE = 18
 EVENT_SERVER_SIDE = 0x2  # in FLAGS, since 6.18, which sends the older attribute too
 
 
-def question(command: int) -> bytes:
+def question(command: int, number: int = 0) -> bytes:
     """Build the body of a GET.
 
     Args:
         command: of mptcp_pm.
+        number: id of an endpoint, if it is about one.
     """
-    return GENL.pack(command, PM_VERSION)
+    about = attribute(PM_ADDR | NESTED, attribute(ADDR_ID, bytes((number,)))) if number else b""
+    return GENL.pack(command, PM_VERSION) + about
 
 
 def endpoint_attribute(value: Endpoint) -> bytes:

@@ -7,12 +7,14 @@ its refusals, since its numbers differ from version to version.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...model.errors import Refusal
 from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Kept, Limits, LinkUse, Manager, Mptcp
+from ...model.words import Address
 from . import codec
 from .later import Answer, Later
 from .socket import Asked, GenericFamily, Interrupted, Netlink
@@ -20,13 +22,16 @@ from .support import REASONS, Backend, Sysctls, manager, probe, tried
 from .wire import F_DUMP, GET_ADDR, GET_LIMITS, PM_NAME
 
 TRIES = 10  # of a dump that another writer interrupted
+BY_ID = {Act.CHANGE, Act.DELETE}  # of these writes the kernel heeds the id alone
 # Answers that mean "it is as you want": an id that is gone. The next look tells if not.
 DONE = {Act.DELETE: {errno.EINVAL, errno.ENOENT}}
+OLDEST = Flag.SIGNAL | Flag.SUBFLOW | Flag.BACKUP  # every kernel with endpoints keeps them
 UNSEEN = "endpoints are shown to CAP_NET_ADMIN alone"
 MAXIMUM = re.compile(r"maximum \((\d+)\)")
 
 # Bodies about endpoints and limits, names of interfaces, what is missing, and who makes subflows.
 _Seen = tuple[tuple[bytes, ...], tuple[bytes, ...], Mapping[int, str], str, Manager]
+Name = tuple[int, Address]  # of an endpoint: its id and address
 Report = tuple[tuple[Change, ...], tuple[tuple[Change, Refusal], ...]]
 
 
@@ -54,7 +59,8 @@ class PathManager:
         self._seen: _Seen = ((), (), {}, "", Manager.KERNEL)
         self._found: tuple[Endpoint, ...] = ()
         self._result: Mptcp | None = None
-        self._asked: dict[int, Flag] = {}  # flags of endpoints that were added since the last look
+        self._asked: dict[Name, Flag] = {}  # flags of endpoints that were added since the last look
+        self._full: frozenset[Name] = frozenset()  # the endpoints that were known when there was no room for another
 
     def close(self) -> None:
         """Wait for what is under way, and give the sockets back."""
@@ -95,7 +101,7 @@ class PathManager:
             return replace(self._known, missing=UNSEEN)
         limits = self._netlink.again(self._limits)
         seen = (bodies, limits, names or {}, missing, manager(self._sysctls))
-        if seen == self._seen and self._known is self._result:
+        if seen == self._seen and self._known is self._result and not self._full:
             return self._known
         if bodies is not self._seen[0] or seen[2] != self._seen[2]:
             decoded = (codec.endpoint(body, names or {}) for body in bodies)
@@ -109,6 +115,7 @@ class PathManager:
             manager=seen[4],
             mine=known.mine & {endpoint.name for endpoint in found},
             lacks=known.lacks | self._dropped(found),
+            room=self._room(found),
         )
         self._seen = seen
         return self._known
@@ -135,7 +142,7 @@ class PathManager:
         for change in later:
             self._known = after(self._known, change)
             if change.act is Act.ADD and isinstance(change.what, Endpoint):
-                self._asked[change.what.id] = change.what.flags
+                self._asked[change.what.name] = change.what.flags
         for change in later:
             self._later.put((change,))
         return (*done, *later), tuple(refused)
@@ -156,22 +163,30 @@ class PathManager:
         missing = self._missing()
         return f"{self.support.backend}{f': {missing}' if missing else ''}"
 
-    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, new: Endpoint, pause: Callable[[], float | None]) -> None:
         """Have an endpoint deleted and added again, so that the kernel tries it anew for live connections.
 
         Args:
             old: as it is.
             new: the same with another id.
-            allowed: asked, in a thread, when its turn has come.
+            pause: asked, in a thread, when its turn has come: seconds in between, None to leave it.
         """
         known = self._known
         self._known = replace(known, mine=known.mine | {new.name}, spent=(*known.spent, old.id))
-        self._later.put((Change(Act.DELETE, old), Change(Act.ADD, new)), allowed)
+        self._later.put((Change(Act.DELETE, old), Change(Act.ADD, new)), pause)
 
     # Parts.
 
     def _write(self, netlink: Netlink, change: Change) -> Answer:
+        if change.act in BY_ID and isinstance(change.what, Endpoint) and not self._there(netlink, change.what):
+            return errno.ENOENT, f"{os.strerror(errno.ENOENT)} (another program has removed it)"
         return netlink.write(self._family.id, codec.request(change))
+
+    def _there(self, netlink: Netlink, wanted: Endpoint) -> bool:
+        """Whether this one still has its id: another program may have made one with it since the last look."""
+        answer = netlink.ask(self._family.id, codec.question(GET_ADDR, wanted.id))
+        found = codec.endpoint(answer, {}) if answer else None
+        return found is not None and (found.key, found.index) == (wanted.key, wanted.index)
 
     def _write_slowly(self, change: Change) -> Answer:
         assert self._slow is not None, "there is something to write only where there is a kernel to write to"
@@ -194,12 +209,21 @@ class PathManager:
                 continue
         return self._endpoints.bodies
 
+    def _room(self, found: Sequence[Endpoint]) -> int:
+        """How many the kernel takes. What was known at a refusal tells it only if it still is so: otherwise others have
+        come and gone meanwhile, and too small a number would leave links out for good.
+        """
+        full, self._full = self._full, frozenset()
+        if full and full == {endpoint.name for endpoint in found}:
+            return len(found)
+        return max(self._known.room, len(found)) if self._known.room else 0
+
     def _dropped(self, found: Iterable[Endpoint]) -> Flag:
         """Flags that were asked for and not kept: this kernel does not know them."""
         out = NOTHING
         for one in found:
             # Numbers, since ~ of a flag leaves out bits that have no name.
-            out |= Flag(int(self._asked.pop(one.id, NOTHING)) & ~int(one.flags | CHANGEABLE))
+            out |= Flag(int(self._asked.pop(one.name, NOTHING)) & ~int(one.flags | OLDEST | CHANGEABLE))
         self._asked.clear()
         return out
 
@@ -209,12 +233,12 @@ class PathManager:
             if not late:
                 self._known = after(self._known, change)
                 if change.act is Act.ADD and isinstance(change.what, Endpoint):
-                    self._asked[change.what.id] = change.what.flags
+                    self._asked[change.what.name] = change.what.flags
             return None
         if late and change.act is Act.ADD and isinstance(change.what, Endpoint):
             self._known = replace(self._known, mine=self._known.mine - {change.what.name})
         if change.act is Act.ADD and number == errno.ERANGE:
-            self._known = replace(self._known, room=len(self._known.endpoints))
+            self._full = frozenset() if late else frozenset(e.name for e in self._known.endpoints)
         if change.act is Act.SET and (found := MAXIMUM.search(text)):
             self._known = replace(self._known, ceiling=int(found[1]))
         return Refusal(str(change), number, text)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from ...model.mptcp import Change
 
 Answer = tuple[int, str]  # errno (0: done) and the kernel's words
+Pause = Callable[[], float | None]
 
 
 class Later:
@@ -24,8 +25,9 @@ class Later:
 
     def __init__(self, write: Callable[[Change], Answer], finished: Callable[[], None]) -> None:
         self._write, self._finished = write, finished
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[tuple[Change, ...], Callable[[], bool]]] = []
+        self._lock = threading.Condition()
+        self._waiting: list[tuple[tuple[Change, ...], Pause]] = []
+        self._hurry = False
         self._answers: list[tuple[Change, Answer]] = []
         self._thread: threading.Thread | None = None
 
@@ -35,15 +37,17 @@ class Later:
         with self._lock:
             return self._thread is not None
 
-    def put(self, changes: Iterable[Change], allowed: Callable[[], bool] = lambda: True) -> None:
+    def put(self, changes: Iterable[Change], pause: Pause = lambda: 0.0) -> None:
         """Have writes done.
 
         Args:
             changes: in their order.
-            allowed: asked in the thread, right before the first of them.
+            pause: asked in the thread, right before the first of them: seconds between any two, None for not at all.
+                Whatever else is put here ends a pause: a link that is lost waits for nobody.
         """
         with self._lock:
-            self._waiting.append((tuple(changes), allowed))
+            self._waiting.append((tuple(changes), pause))
+            self._lock.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="mptcp writes", daemon=True)
                 self._thread.start()
@@ -55,11 +59,13 @@ class Later:
         return out
 
     def join(self) -> None:
-        """Wait until nothing is left to do."""
+        """Wait until nothing is left to do, without any more pauses."""
         with self._lock:
-            thread = self._thread
+            thread, self._hurry = self._thread, True
+            self._lock.notify_all()
         if thread is not None:
             thread.join()
+        self._hurry = False
 
     def _work(self) -> None:
         while True:
@@ -67,8 +73,12 @@ class Later:
                 if not self._waiting:
                     self._thread = None
                     break
-                changes, allowed = self._waiting.pop(0)
-            for change in changes if allowed() else ():
+                changes, pause = self._waiting.pop(0)
+            seconds = pause()
+            for place, change in enumerate(changes if seconds is not None else ()):
+                if place and seconds:
+                    with self._lock:
+                        self._lock.wait_for(lambda: self._waiting or self._hurry, seconds)
                 answer = self._write(change)
                 with self._lock:
                     self._answers.append((change, answer))

@@ -120,7 +120,7 @@ class LinkFlags:
         body = self._netlink.ask(GETLINK, IFINFOMSG.pack(0, 0, change.what.index, 0, 0))
         return (0, "") if body is not None and use(body, {}) == change.what else (errno.EOPNOTSUPP, DROPPED)
 
-    def renew(self, old: Endpoint, new: Endpoint, allowed: Callable[[], bool]) -> None:
+    def renew(self, old: Endpoint, new: Endpoint, pause: Callable[[], float | None]) -> None:
         """These kernels try again by themselves."""
 
     def late(self) -> tuple[tuple[Change, Refusal], ...]:

@@ -13,6 +13,7 @@ from typing import Protocol
 from labkit import Lab, Topology, uplinks
 
 from ..ear import Ear
+from ..stage import Event
 
 READY = 20.0  # seconds that a peer may take to configure its uplinks
 
@@ -25,6 +26,7 @@ class Peer(Protocol):
     uplinks and rounds: in how large a lab, and how often each uplink has each event.
     quiet and limit: seconds without news that are rest; seconds until an event counts as never answered.
     hidden: it writes by ioctl, so that its writes cannot be told from the kernel's own: all but link news count.
+    only4: it answers nothing of IPv6.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Peer(Protocol):
     quiet: float
     limit: float
     hidden: bool
+    only4: bool
 
     def topology(self, count: int) -> Topology:
         """The lab it works in: mpathd's, without what the peer configures itself.
@@ -65,6 +68,13 @@ class Peer(Protocol):
             kind: of the event.
         """
 
+    def acts(self, event: Event) -> bool:
+        """Let the event happen by the peer's own means, since it answers no other; False: it was left to `ip`.
+
+        Args:
+            event: what is to happen.
+        """
+
     def listening(self, lab: Lab, ear: Ear) -> AbstractContextManager[None]:
         """Entered while it plays: tells the ear what rtnetlink does not.
 
@@ -75,11 +85,25 @@ class Peer(Protocol):
 
 
 class Heard:
-    """A peer whose writes are all heard over rtnetlink."""
+    """A peer whose writes are all heard over rtnetlink, and which answers what `ip` does."""
 
-    @staticmethod
-    def listening(_lab: Lab, _ear: Ear) -> AbstractContextManager[None]:
-        """Nothing to add."""
+    only4 = False
+
+    def acts(self, event: Event) -> bool:
+        """Leave it to `ip`.
+
+        Args:
+            event: what is to happen.
+        """
+        return False
+
+    def listening(self, lab: Lab, ear: Ear) -> AbstractContextManager[None]:
+        """Nothing to add.
+
+        Args:
+            lab: the lab.
+            ear: of its client.
+        """
         return nullcontext()
 
 
