@@ -368,9 +368,9 @@ class Case:
             IPPROTO_MPTCP if kind == "mptcp" else 0,
         ) as sock:
             done, sport = self._try(sock, kind, (dst, port), text, source, device, answer=answer)
-            if not done.reply:
-                self.arrived()
             fields: dict[str, object] = {"proto": TCP, "sport": sport} if stream else {"proto": UDP, "payload": text}
+            if not done.reply or not self.ways(dst=dst, **fields):  # an answer may be here before what the watch reads
+                self.arrived()
             return Went(self.ways(dst=dst, **fields), done.error, done.reply is not None)
 
     def _try(
