@@ -23,6 +23,7 @@ from .inside import Eyes, Inside
 from .peers.endpoints import complete, watched
 from .peers.mptcpd import Mptcpd
 from .peers.networkmanager import NetworkManagerMptcp
+from .session import MEMORY
 from .stage import Stage
 from .stats import number, table
 
@@ -42,7 +43,7 @@ def mpathd(stack: ExitStack) -> Player:
         stack: takes everything down again.
     """
     lab = stack.enter_context(Lab(uplinks(UPLINKS), "bn-mptcp", quiet=True))
-    folder = Path(stack.enter_context(TemporaryDirectory(prefix="mpathd-")))
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="mpathd-", dir=MEMORY)))
     off = {f"ethernet_02c00000{n:04x}_cable": {"mpath_tcp_link": "off"} for n in range(LINKS + 1, UPLINKS + 1)}
     Store(folder / "state").save(Stored(services=off))
     agent = stack.enter_context(Agent(lab, "client", ["--mpathrouting"], folder=folder))
