@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED = 0, 1
 YOUNG = 50_000  # new objects until the youngest are looked through
+SEAL = 0.02  # seconds from our last write to nft until it is sealed
 BUS_PATIENCE = 1.0  # seconds that READY waits for the name on the bus
 
 
@@ -231,9 +232,15 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
         if kinds := machine.watch.drain():
             loop.poke(", ".join(sorted(kinds)))
 
+    seals: list[asyncio.TimerHandle] = []
+
     def nft() -> None:
         if machine.nft_moved() and loop.view.sessions:
             loop.poke("nft")
+        while seals:
+            seals.pop().cancel()
+        if machine.nft_unsealed:  # it takes longer than the next call should wait
+            seals.append(events.call_later(SEAL, machine.seal_nft))
 
     def read() -> None:
         loop.read_policies()

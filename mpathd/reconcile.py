@@ -31,7 +31,7 @@ from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
 from .plan.outcome import Refused, confirmed, cure, in_force
 from .plan.recall import Recall
-from .plan.show import show
+from .plan.show import listed, show
 from .ports import Bookkeeping, Keeper, Kernel, Memory, Metering, Setup
 
 log = structlog.get_logger("mpathd")
@@ -192,8 +192,7 @@ class Loop:
         done, refused, held = self._write(steps, have)
         self._have = desired.kernel if not refused and len(steps) == len(due) else have
         self._wanted = confirmed(desired.kernel, (*(step for step, _ in refused), *held))
-        shown = show(world, policy, desired, self._recall)
-        services = shown.services
+        services = listed(desired, self._recall)
         if refused:
             services = tuple(in_force(service, refused) for service in services)
         waiting = () if len(steps) == len(due) else set(due) - set(steps)
@@ -203,6 +202,7 @@ class Loop:
         done, refused = done + more.done, refused + more.refused
         later = min((t for t in (later, more.later) if t is not None), default=None)
         self._refused = refused
+        shown = show(world, policy, desired, self._recall)
         findings = (*self._troubles(), *shown.findings, *more.findings)
         view = View(services, shown.sessions, findings)
         took = (monotonic() - start) * 1000
@@ -340,6 +340,19 @@ class Loop:
         return await future
 
     def _publish(self, result: Pass, asked: int) -> None:
+        ready = [future for number, future in self._waiting if number <= asked]
+        self._waiting = [(number, future) for number, future in self._waiting if number > asked]
+        for future in ready:
+            if not future.done():
+                future.set_result(result)
+        if ready:  # nobody waits for the log
+            asyncio.get_running_loop().call_soon(self._log, result)
+        else:
+            self._log(result)
+        if result.steps or result.refused or result.before != result.after:
+            self.tell(result)
+
+    def _log(self, result: Pass) -> None:
         if result.steps or result.refused:
             log.info(
                 "pass",
@@ -356,13 +369,6 @@ class Loop:
             log.warning("refused", command=refusal.command, reason=refusal.text)
         for finding in set(result.after.findings) - set(result.before.findings):
             log.warning("finding", code=finding.code, text=finding.text, cure=finding.cure)
-        ready = [future for number, future in self._waiting if number <= asked]
-        self._waiting = [(number, future) for number, future in self._waiting if number > asked]
-        for future in ready:
-            if not future.done():
-                future.set_result(result)
-        if result.steps or result.refused or result.before != result.after:
-            self.tell(result)
 
     def tell(self, result: Pass) -> None:
         """Tell those who listen to passes.

@@ -178,6 +178,15 @@ class Machine:
                     raise
         return self._nftables.moved()
 
+    @property
+    def nft_unsealed(self) -> bool:
+        """Whether what we wrote to nft last is to be sealed."""
+        return self._nftables.unsealed
+
+    def seal_nft(self) -> None:
+        """Write down in our table what it looks like, by which the next mpathd knows it again."""
+        self._nftables.seal()
+
     def adopt(self, packets: Ruleset) -> None:
         """Take it that our nft table holds what its digest says.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..model.numbers import Numbers
 from ..model.policy import Policy
 from ..model.routing import KernelState, Rule
-from ..model.view import SessionView, View
+from ..model.view import Service, SessionView, View
 from ..model.words import Family
 from ..model.world import World
 from . import findings, services
@@ -22,6 +22,17 @@ NO_RULES: frozenset[Rule] = frozenset()
 NO_HOMES: frozenset[str] = frozenset()
 
 
+def listed(decided: Decided, recall: Recall) -> tuple[Service, ...]:
+    """Give the services.
+
+    Args:
+        decided: what was decided.
+        recall: what the last pass worked out.
+    """
+    of = decided.verdicts
+    return tuple(recall.of(m.link.index, services.shown, m, of[m.id]) for m in decided.members)
+
+
 def show(world: World, policy: Policy, decided: Decided, recall: Recall | None = None) -> View:
     """Give the picture.
 
@@ -31,8 +42,8 @@ def show(world: World, policy: Policy, decided: Decided, recall: Recall | None =
         decided: what was decided of it.
         recall: what the last pass worked out.
     """
-    known, members, verdicts = recall or Recall(), decided.members, decided.verdicts
-    shown = tuple(known.of(m.link.index, services.shown, m, verdicts[m.id]) for m in members)
+    known = recall or Recall()
+    shown = listed(decided, known)
     sessions = tuple(known.of(c.session.number, _session, c, policy.numbers) for c in decided.choices)
     missed = tuple(decided.caught[session.number].missed for session in policy.sessions)
     # What is ours in the kernel, and when to look again, are nothing that a check asks for.
@@ -41,7 +52,7 @@ def show(world: World, policy: Policy, decided: Decided, recall: Recall | None =
     unmarked = lacking(world, policy)
     homes = world.homes if unmarked else NO_HOMES
     troubles = (
-        *known.of("services", findings.of_services, seen, alone, members, shown),
+        *known.of("services", findings.of_services, seen, alone, decided.members, shown),
         *known.of("sessions", findings.of_sessions, policy, world.rules, shown, missed, unmarked, homes),
     )
     return View(shown, sessions, known.of("findings", findings.ranked, troubles))

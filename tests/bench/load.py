@@ -81,7 +81,8 @@ class Player:
         (_, error), alone = self.there.do(lambda: timed(lambda: self.library.run(loads[0].text)))
         if error:
             raise LabError(f"{what}: nft refuses in the twin what it took before", error[:500])
-        if self.here.do(self.machine.nft_moved):  # what the daemon does when it hears of its own write
+        self.here.do(self.machine.seal_nft)  # what the daemon does when it has heard of its own write
+        if self.here.do(self.machine.nft_moved):
             raise LabError(f"{what}: somebody else writes to nft here", "")
         for who, value in ((ALONE, alone), (PASS, passing), (READ, reading)):
             self.times.setdefault((what, who), []).append(value)

@@ -33,7 +33,7 @@ class Nftables:
 
     def close(self) -> None:
         """Give socket and context back."""
-        self._seal()
+        self.seal()
         self._netfilter.close()
         if self._library is not None:
             self._library.close()
@@ -61,8 +61,7 @@ class Nftables:
         return self._known, self._digest
 
     def moved(self) -> bool:
-        """Tell whether somebody else has changed a ruleset since the last look; what we wrote is sealed if not."""
-        self._seal()
+        """Tell whether somebody else has changed a ruleset since the last look."""
         return self._netfilter.generation() != self._generation
 
     def forget(self, mark: int, mask: int) -> int:
@@ -109,7 +108,12 @@ class Nftables:
         self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
         return error.strip()
 
-    def _seal(self) -> None:
+    @property
+    def unsealed(self) -> bool:
+        """Whether what we wrote last is to be sealed."""
+        return self._unsealed
+
+    def seal(self) -> None:
         """Write down in the table what it looks like: later, since nobody has to wait for it.
 
         Without a seal (we were killed just now) the next mpathd writes the table anew, which is no harm.

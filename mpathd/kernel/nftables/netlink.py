@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import struct
 from contextlib import suppress
@@ -78,9 +77,9 @@ class Netfilter:
                 out += data
                 continue
             out += data[:-DONE_SIZE]  # it comes last
-            parts = re.split(re.escape(struct.pack("=II", self._sequence, self._port)) + b".{4}", out, flags=re.DOTALL)
-            # In front of each separator stands the first half of the next header, length, type and flags.
-            return [part[:-8] for part in parts[1:-1]] + parts[-1:] if len(parts) > 1 else []
+            parts = out.split(struct.pack("=II", self._sequence, self._port))
+            # In front of each separator stands the first half of the next header: length, type and flags.
+            return [part[4:-8] for part in parts[1:-1]] + [part[4:] for part in parts[1:][-1:]]
 
     def generation(self) -> int:
         """Give the number that every change of any ruleset in this namespace counts up."""
