@@ -11,17 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpathd.kernel.netlink import F_DUMP_INTR, HEADER, NLMSG_DONE, NLMSG_ERROR, S32
 from mpathd.kernel.rtnetlink.listing import Listing
 from mpathd.kernel.rtnetlink.socket import TRIES, Netlink
-from mpathd.kernel.rtnetlink.wire import (
-    F_DUMP_INTR,
-    GETRULE,
-    HEADER,
-    NEWRULE,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    S32,
-)
+from mpathd.kernel.rtnetlink.wire import GETRULE, NEWRULE
 
 
 class Kernel:

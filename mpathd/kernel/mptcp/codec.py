@@ -7,6 +7,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from ...model.mptcp import Act, Change, Endpoint, Event, Flag, Kind, Limits
 from ...model.words import Address, Family
+from ..netlink import S32, U16, U32, attribute, attributes
 from .wire import (
     ADD_ADDR,
     ADDR_4,
@@ -24,13 +25,8 @@ from .wire import (
     PM_ADDR,
     PM_SUBFLOWS,
     PM_VERSION,
-    S32,
     SET_FLAGS,
     SET_LIMITS,
-    U16,
-    U32,
-    attribute,
-    attributes,
 )
 
 COMMANDS = {Act.ADD: ADD_ADDR, Act.CHANGE: SET_FLAGS, Act.DELETE: DEL_ADDR, Act.SET: SET_LIMITS}

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from ...model.connections import Connection, Subflow, TcpState
 from ...model.words import Address, Family
+from ..netlink import U32, attribute, attributes
 from .codec import plain
 from .socket import Interrupted, Netlink
-from .wire import NETLINK_SOCK_DIAG, U32, attribute, attributes
+from .wire import NETLINK_SOCK_DIAG
 
 SOCK_DIAG_BY_FAMILY = 20
 IPPROTO_TCP, IPPROTO_MPTCP = 6, 262

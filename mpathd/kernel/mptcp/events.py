@@ -7,9 +7,10 @@ from collections.abc import Callable
 from socket import MSG_DONTWAIT
 
 from ...model.mptcp import Event
+from ..netlink import messages
 from .codec import event
 from .socket import Netlink, opened
-from .wire import ADD_MEMBERSHIP, NETLINK_GENERIC, PM_EVENTS, PM_NAME, SOL_NETLINK, messages
+from .wire import ADD_MEMBERSHIP, NETLINK_GENERIC, PM_EVENTS, PM_NAME, SOL_NETLINK
 
 AT_ONCE = 256  # datagrams that one wake-up takes; the rest comes with the next
 RECEIVE = 65536
@@ -65,5 +66,5 @@ class Events:
                     raise
                 lost()
                 continue
-            out.extend(event(data[at:end]) for kind, _, _, at, end in messages(data) if kind == self._family)
+            out.extend(event(data[at:end]) for kind, _, _, _, at, end in messages(data) if kind == self._family)
         return tuple(out)

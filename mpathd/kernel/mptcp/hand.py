@@ -15,11 +15,12 @@ from dataclasses import replace
 from ...model.errors import Refusal
 from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Kept, Limits, LinkUse, Manager, Mptcp
 from ...model.words import Address
+from ..netlink import F_DUMP
 from . import codec
 from .later import Answer, Later
 from .socket import Asked, GenericFamily, Interrupted, Netlink
 from .support import REASONS, Backend, Sysctls, manager, probe, tried
-from .wire import F_DUMP, GET_ADDR, GET_LIMITS, PM_NAME
+from .wire import GET_ADDR, GET_LIMITS, PM_NAME
 
 TRIES = 10  # of a dump that another writer interrupted
 BY_ID = {Act.CHANGE, Act.DELETE}  # of these writes the kernel heeds the id alone

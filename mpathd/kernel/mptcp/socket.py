@@ -7,6 +7,23 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..netlink import (
+    F_ACK,
+    F_ACK_TLVS,
+    F_CAPPED,
+    F_DUMP,
+    F_DUMP_INTR,
+    HEADER,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    S32,
+    U16,
+    U32,
+    attribute,
+    attributes,
+    message,
+    messages,
+)
 from .wire import (
     CAP_ACK,
     CTRL_FAMILY_ID,
@@ -16,26 +33,11 @@ from .wire import (
     CTRL_MCAST_ID,
     CTRL_MCAST_NAME,
     EXT_ACK,
-    F_ACK,
-    F_ACK_TLVS,
-    F_CAPPED,
-    F_DUMP,
-    F_DUMP_INTR,
     GENL,
     GENL_ID_CTRL,
-    HEADER,
     NETLINK_GENERIC,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    S32,
     SO_RCVBUFFORCE,
     SOL_NETLINK,
-    U16,
-    U32,
-    attribute,
-    attributes,
-    message,
-    messages,
 )
 
 RECEIVE = 256 * 1024  # bytes at a time
@@ -127,7 +129,7 @@ class Netlink:
     def _receive(self) -> Iterator[tuple[int, int, bytes, int, int]]:
         """Messages of one datagram that answer the last request: type, flags, buffer, offset, end."""
         data = self._datagram()
-        for kind, flags, sequence, at, end in messages(data):
+        for kind, flags, sequence, _, at, end in messages(data):
             if sequence == self._sequence:
                 yield kind, flags, data, at, end
 
@@ -250,7 +252,7 @@ class _Answer:
         self.done = self.interrupted = False
 
     def take(self, data: bytes) -> None:
-        for kind, flags, sequence, at, end in messages(data):
+        for kind, flags, sequence, _, at, end in messages(data):
             if sequence != self._sequence:
                 continue
             self.interrupted = self.interrupted or bool(flags & F_DUMP_INTR)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from .netlink import F_ACK, Netfilter
+from ..netlink import F_ACK
+from .netlink import Netfilter
 
 CT_DELETE = (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
 CTA_MARK, CTA_MARK_MASK = 8, 21

@@ -6,10 +6,9 @@ import socket
 import struct
 from contextlib import suppress
 
+from ..netlink import F_DUMP, F_REQUEST, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, attribute
+
 NETLINK_NETFILTER = 12
-HEADER = struct.Struct("=IHHII")
-F_REQUEST, F_ACK, F_DUMP = 1, 4, 0x300
-NLMSG_ERROR, NLMSG_DONE = 2, 3
 DONE_SIZE = 20  # its header and an error number
 NFT_SUBSYS, GETTABLE, GETGEN = 10 << 8, 1, 16
 NFPROTO_INET = 1
@@ -48,7 +47,7 @@ class Netfilter:
             if sequence != self._sequence:
                 continue
             if what == NLMSG_ERROR:
-                return -struct.unpack_from("=i", data, 16)[0], b""
+                return -S32.unpack_from(data, 16)[0], b""
             return 0, data[20:length]
 
     def dump(self, kind: int, body: bytes, family: int = NFPROTO_INET) -> list[bytes]:
@@ -94,8 +93,7 @@ class Netfilter:
         Args:
             name: its name.
         """
-        raw = name.encode() + b"\0"
-        body = struct.pack("=HH", 4 + len(raw), 1) + raw + bytes(-len(raw) & 3)
+        body = attribute(1, name.encode() + b"\0")
         return not self.ask(NFT_SUBSYS | GETTABLE, body, 0, NFPROTO_INET)[0]
 
 

@@ -12,7 +12,7 @@ from ...model.numbers import SPLIT
 from ...model.routing import Action, Hop, Route, Rule, Traffic
 from ...model.words import Address, Family, Prefix
 from ...model.world import Link, LinkAddress
-from .wire import ATTR, S32, U32, attributes
+from ..netlink import ATTR, S32, U32, attributes
 
 FAMILIES = frozenset({AF_INET, AF_INET6})
 

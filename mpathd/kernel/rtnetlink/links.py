@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...model.world import Link, LinkAddress
+from ..netlink import U32, attribute
 from . import decode
 from .listing import Listing
 from .socket import Netlink
-from .wire import GETADDR, GETLINK, U32, attribute
+from .wire import GETADDR, GETLINK
 
 SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS in IFLA_EXT_MASK: counters would make every link message differ
 

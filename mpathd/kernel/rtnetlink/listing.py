@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import Generic, TypeVar
 
+from ..netlink import F_DUMP, F_DUMP_INTR, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, message
 from .socket import EMPTY, TRIES, Interrupted, Netlink
-from .wire import F_DUMP, F_DUMP_INTR, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, message
 
 SPARE = 256  # bodies that may be remembered beyond twice of what is there
 

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from ...model.routing import Hop
+from ..netlink import U16, U32, attributes
 from .decode import RTNH_F_DEAD, RTNH_F_ONLINK, address
-from .wire import U16, U32, attributes
 
 NHMSG = struct.Struct("=BBBxI")  # family, scope, protocol, flags (include/uapi/linux/nexthop.h)
 MEMBER = struct.Struct("=IBBH")  # id, weight - 1, its high byte since 6.12, reserved

@@ -10,12 +10,13 @@ from ...model.numbers import LOCAL, MAIN
 from ...model.routing import Hop, Route
 from ...model.words import Family, Prefix
 from ...model.world import Uncopied
+from ..netlink import ATTR, S32
 from . import decode
 from .decode import Found
 from .listing import Listing
 from .ours import Ours, Twins
 from .socket import Netlink
-from .wire import ATTR, GETROUTE, S32
+from .wire import GETROUTE
 
 NEAR = 0.1  # seconds from a route's end in which the kernel may say 0; longer, and somebody has made it permanent
 CACHE = ATTR.pack(36, 12)  # RTA_CACHEINFO, the last attribute but one of an IPv6 route

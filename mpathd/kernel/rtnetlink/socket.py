@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from sys import byteorder
 
-from .wire import (
+from ..netlink import (
     F_ACK,
     F_ACK_TLVS,
     F_CAPPED,

@@ -8,6 +8,7 @@ import struct
 from array import array
 from contextlib import suppress
 
+from ..netlink import messages
 from .socket import bound
 from .wire import (
     DELADDR,
@@ -21,7 +22,6 @@ from .wire import (
     NEWNEXTHOP,
     NEWROUTE,
     NEWRULE,
-    messages,
 )
 
 # RTNLGRP_*: link, IPv4 address, route, rule, IPv6 address, route, rule, IPv4 netconf (rp_filter), nexthop.
