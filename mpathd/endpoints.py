@@ -182,6 +182,7 @@ class Endpoints:
             routing: what is ours in the kernel.
         """
         self._hand.settle()
+        self._hand.late()  # what was refused until now is no failure of leaving
         found = self._look(numbers, routing, {})
         assert self._kept is not None
         done, refused = self._hand.apply(farewell(self._kept, found))

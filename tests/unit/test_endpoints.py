@@ -273,6 +273,7 @@ def test_the_end() -> None:
     stage.pass_(service(1), service(2), service(3))
     foreign = Endpoint(7, Address("10.7.0.1"))
     stage.hand.found = replace(stage.hand.found, endpoints=(foreign, *stage.hand.found.endpoints))
+    stage.hand.lately = [(Change(Act.ADD, foreign), Refusal("add", errno.ERANGE, "too many"))]  # no failure of a stop
     done, refused = stage.endpoints.release(NUMBERS, KernelState())
 
     assert [str(step) for step in done] == [
