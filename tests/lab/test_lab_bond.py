@@ -35,12 +35,13 @@ def run(place: Path, scenario: str, *words: str, prefix: tuple[str, ...] = ()) -
     """Run a scenario to its end in a folder, and give what it printed."""
     lab = ROOT / "netns-lab" / "lab"
     argv = [*prefix, str(ROOT / ".venv/bin/python"), str(lab), "run", scenario, *words]
-    before = set(netns.named(""))
     done = subprocess.run(argv, cwd=place, text=True, capture_output=True, check=False, timeout=90)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
     assert done.stdout.endswith("all of it held\n")
-    assert not {ns for ns in set(netns.named("")) - before if ns.startswith("story")}
+    names = re.findall(r"^\[#\] ip netns add (\S+)-client$", done.stderr, re.MULTILINE)
+    assert names
+    assert [netns.named(f"{name}-") for name in names] == [()] * len(names)
     return done.stdout
 
 
@@ -53,7 +54,7 @@ def picture(file: Path, links: int) -> list[str]:
 
 
 def test_aggregate(place: Path) -> None:
-    out = run(place, "bond-aggregate", "--links", "3", "--seconds", "2", "-q")
+    out = run(place, "bond-aggregate", "--links", "3", "--seconds", "2")
 
     words = picture(place / "lab-charts" / "bond-aggregate.svg", 3)
     assert {"up1 alone", "up2 joins", "up3 joins", "Mbit/s", "seconds since the start"} <= set(words)
@@ -64,7 +65,7 @@ def test_aggregate(place: Path) -> None:
 
 def test_failover_download(place: Path) -> None:
     """In the other direction than the scenario's own."""
-    out = run(place, "bond-failover", "--links", "2", "--seconds", "2", "--download", "--svg", "here", "-q")
+    out = run(place, "bond-failover", "--links", "2", "--seconds", "2", "--download", "--svg", "here")
 
     words = picture(place / "here" / "bond-failover-download.svg", 2)
     assert {"up1 goes down", "up1 is back", "up2 goes silent, with carrier"} <= set(words)
@@ -74,7 +75,7 @@ def test_failover_download(place: Path) -> None:
 
 def test_backup_in_a_user_namespace(place: Path) -> None:
     """What an ordinary user has: root over networks of one's own, and no rights outside."""
-    out = run(place, "bond-backup", "--seconds", "2", "-q", prefix=(*UNSHARE, "sh", "-c", PREPARE, "sh"))
+    out = run(place, "bond-backup", "--seconds", "2", prefix=(*UNSHARE, "sh", "-c", PREPARE, "sh"))
 
     assert {"up1 loses its carrier", "up1 is back"} <= set(picture(place / "lab-charts" / "bond-backup.svg", 2))
     assert re.search(r"^10\.81\.2\.2 id \d+ subflow backup dev up2", out, re.MULTILINE)
@@ -93,7 +94,7 @@ def test_backup_in_a_user_namespace(place: Path) -> None:
 )
 def test_session_paths(place: Path, prefix: tuple[str, ...], how: str) -> None:
     """Control groups are the machine's: an ordinary user's mpathd knows packets by flow selectors alone."""
-    out = run(place, "bond-session-paths", "--seconds", "2", "-q", prefix=prefix)
+    out = run(place, "bond-session-paths", "--seconds", "2", prefix=prefix)
 
     words = set(picture(place / "lab-charts" / "bond-session-paths.svg", 4))
     assert {"video alone", "office starts", "up2 loses its carrier", "up1 video", "up4 office"} <= words
