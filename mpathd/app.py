@@ -36,7 +36,6 @@ from .plan.desire import desire
 from .plan.diff import diff
 from .plan.membership import matches
 from .plan.naming import identifiers
-from .plan.recall import Recall
 from .plan.show import show
 from .plan.tables import gateways_of_main
 from .plan.whose import forbids
@@ -166,9 +165,8 @@ def dry_run(loop: LiveAgent) -> int:
     """
     world = loop.look()
     policy = loop.asked(world)
-    recall = Recall()
-    wanted = desire(world, policy, recall)
-    view = show(world, policy, wanted, recall)
+    wanted = desire(world, policy)
+    view = show(world, policy, wanted)
     assert loop.endpoints is not None, "reconciler wires them"
     changes, findings = loop.endpoints.intend(view.services, wanted.kernel, policy, world.links)
     for service in view.services:

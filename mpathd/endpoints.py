@@ -107,28 +107,18 @@ class Endpoints:
         before, brought = self._last
         if not look and given == before and not self._hand.busy and not brought.refused and brought.later is None:
             return replace(brought, done=())
-        brought = self._look_and_bring(services, routing, policy, links, contest, now)
+        late = tuple((as_step(change), refusal) for change, refusal in self._hand.late())
+        brought = Brought()
+        if self._kept is None or self._kept.mine or any(service.routed for service in services):
+            try:
+                brought = self._bring(services, routing, policy, links, contest, now)
+            except OSError as error:  # routing is written and must be told of, whatever MPTCP says
+                brought = Brought(findings=(_broken(error),))
+            else:
+                self.listen(bool(self.ours))
+        brought = replace(brought, refused=late + brought.refused)
         self._last = (given, brought)
         return brought
-
-    def _look_and_bring(
-        self,
-        services: Sequence[Service],
-        routing: KernelState,
-        policy: Policy,
-        links: Mapping[int, Link],
-        contest: Contest,
-        now: float,
-    ) -> Brought:
-        late = tuple((as_step(change), refusal) for change, refusal in self._hand.late())
-        if self._kept is not None and not self._kept.mine and not any(service.routed for service in services):
-            return Brought(refused=late)
-        try:
-            brought = self._bring(services, routing, policy, links, contest, now)
-        except OSError as error:  # routing is written and must be told of, whatever MPTCP says
-            return Brought(refused=late, findings=(_broken(error),))
-        self.listen(bool(self.ours))
-        return replace(brought, refused=late + brought.refused)
 
     def _bring(
         self,

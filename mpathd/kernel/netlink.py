@@ -1,10 +1,11 @@
-"""Netlink's framing, which all hands that speak it share: headers, attributes, messages.
+"""Netlink's framing, which all hands that speak it share: headers, attributes, messages, answers.
 
 Numbers are those of include/uapi/linux/netlink.h.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 F_REQUEST, F_ACK, F_DUMP, F_DUMP_INTR = 0x1, 0x4, 0x300, 0x10
 F_CAPPED, F_ACK_TLVS = 0x100, 0x200  # flags of an NLMSG_ERROR
 
+DONE = (0, "")  # the answer to a request that is done
 TYPE_MASK = 0x3FFF  # NLA_F_NESTED and NLA_F_NET_BYTEORDER are flags in the type
 
 
@@ -74,3 +76,24 @@ def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
         body: family header and attributes.
     """
     return HEADER.pack(16 + len(body), kind, flags | F_REQUEST, sequence, 0) + body + b"\0" * (-len(body) & 3)
+
+
+def answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:
+    """Read an NLMSG_ERROR: errno (0: it is done) and the kernel's words.
+
+    Args:
+        data: the buffer.
+        flags: of the message.
+        at: offset of its body.
+        end: offset behind it.
+    """
+    number = -S32.unpack_from(data, at)[0]
+    if not number:
+        return DONE
+    text = os.strerror(number)
+    if flags & F_ACK_TLVS:
+        length = 16 if flags & F_CAPPED else HEADER.unpack_from(data, at + 4)[0]
+        got = attributes(data, at + 4 + ((length + 3) & ~3), end)
+        if 1 in got:  # NLMSGERR_ATTR_MSG
+            text += f" ({got[1].rstrip(bytes(1)).decode(errors='replace')})"
+    return number, text

@@ -304,38 +304,21 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
 SESSION_CHECKS: tuple[Callable[[Sessions], Iterator[Finding]], ...] = (_marks, _unbound, _unmarked, _members)
 
 
-def of_services(world: World, policy: Policy, members: tuple[Member, ...], services: tuple[Service, ...]) -> Found:
+def of_services(scene: Scene) -> Found:
     """Give the troubles of services.
 
     Args:
-        world: what was found.
-        policy: what is wished for.
-        members: the services, with what was decided about them.
-        services: the same, as shown.
+        scene: what to look at.
     """
-    scene = Scene(world, policy, members, services)
     return tuple(finding for check in CHECKS for finding in check(scene))
 
 
-def of_sessions(
-    policy: Policy,
-    rules: tuple[Rule, ...],
-    services: tuple[Service, ...],
-    missed: tuple[str, ...],
-    unmarked: str,
-    homes: frozenset[str],
-) -> Found:
+def of_sessions(scene: Sessions) -> Found:
     """Give the troubles of sessions.
 
     Args:
-        policy: what is wished for.
-        rules: of others.
-        services: as shown.
-        missed: what of each session has no early rules, in words.
-        unmarked: why no socket is marked; empty if they are.
-        homes: control groups that are there to be entered.
+        scene: what to look at.
     """
-    scene = Sessions(policy, rules, services, missed, unmarked, homes)
     return tuple(finding for check in SESSION_CHECKS for finding in check(scene))
 
 

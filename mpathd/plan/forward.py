@@ -7,12 +7,13 @@ routed by it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ..model.numbers import MAIN, SESSION_END, SESSION_MAIN, SESSION_OWN, SESSION_TABLE, SESSIONS, SPLIT, Numbers
-from ..model.routing import Action, Rule
+from ..model.numbers import SESSIONS, Numbers
+from ..model.routing import Rule
 from ..model.words import Family
+from .marks import ends
 from .membership import Member
 from .numbering import foreign
 
@@ -63,16 +64,5 @@ def rules(marks: Iterable[LinkMark], numbers: Numbers) -> frozenset[Rule]:
         marks: the links.
         numbers: priorities.
     """
-    return frozenset(_rules(marks, numbers))
-
-
-def _rules(marks: Iterable[LinkMark], numbers: Numbers) -> Iterator[Rule]:
-    mask, ours = numbers.mark_mask, numbers.protocol
-    own, main, whole, end = (numbers.priority(n) for n in (SESSION_OWN, SESSION_MAIN, SESSION_TABLE, SESSION_END))
-    for link in marks:
-        table, mark = link.member.table, link.mark
-        for family in link.families:
-            yield Rule(family, own, None, table, 0, mark, mask, protocol=ours)
-            yield Rule(family, main, None, MAIN, SPLIT[family], mark, mask, protocol=ours)
-            yield Rule(family, whole, None, table, None, mark, mask, protocol=ours)
-            yield Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours)
+    every = (ends(link.mark, link.member.table, family, numbers) for link in marks for family in link.families)
+    return frozenset(rule for rules in every for rule in rules)

@@ -42,7 +42,7 @@ def _parts(choice: Choice, numbers: Numbers, recall: Recall) -> Iterator[frozens
     for family in Family:
         if choice.falls_back(family):
             continue
-        yield recall.of(family, _ends, mark, family, numbers)
+        yield recall.of(family, ends, mark, mark, family, numbers)
         default = choice.defaults.get(family)
         for member in choice.serves(family):
             if member is not default:
@@ -67,15 +67,22 @@ def _member(
     return frozenset(out)
 
 
-def _ends(mark: int, family: Family, numbers: Numbers) -> frozenset[Rule]:
-    """The rules that lead to a session's own table, and nowhere else."""
+def ends(mark: int, table: int, family: Family, numbers: Numbers) -> frozenset[Rule]:
+    """Give the rules that lead what has a mark to a table, and nowhere else.
+
+    Args:
+        mark: of a session, or of a link.
+        table: the session's own, or the link's.
+        family: the family.
+        numbers: priorities.
+    """
     mask, ours = numbers.mark_mask, numbers.protocol
     own, main, whole, end = (numbers.priority(n) for n in (SESSION_OWN, SESSION_MAIN, SESSION_TABLE, SESSION_END))
     return frozenset(
         (
-            Rule(family, own, None, mark, 0, mark, mask, protocol=ours),
+            Rule(family, own, None, table, 0, mark, mask, protocol=ours),
             Rule(family, main, None, MAIN, SPLIT[family], mark, mask, protocol=ours),
-            Rule(family, whole, None, mark, None, mark, mask, protocol=ours),
+            Rule(family, whole, None, table, None, mark, mask, protocol=ours),
             Rule(family, end, mark=mark, mask=mask, action=Action.UNREACHABLE, protocol=ours),
         )
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -237,6 +237,22 @@ def comparison(ours: Player, others: Sequence[Player]) -> str:
     return table([*head, "mpathd", "mpathd is faster", "bar"], rows)
 
 
+def tell(ours: Player, others: Sequence[Player], absent: Iterable[str]) -> None:
+    """Print what was beside mpathd, and what was not.
+
+    Args:
+        ours: mpathd.
+        others: those that were.
+        absent: a line for each that was not.
+    """
+    if others:
+        print(f"\n{comparison(ours, others)}")
+    for player in others:
+        print(f"{player.name} {player.does}")
+    for line in absent:
+        print(line)
+
+
 def run() -> None:
     """Print the tables."""
     print(f"{NAME}: event to everything written, {UPLINKS} uplinks, IPv4 and IPv6; milliseconds", flush=True)
@@ -252,10 +268,5 @@ def run() -> None:
                     absent.append(f"{player.name} was given up: {' '.join(str(error).split())}")
                     others.remove(player)
     print(report(ours.answers))
-    if others:
-        print(f"\n{comparison(ours, others)}")
-    for player in others:
-        print(f"{player.name} {player.does}")
-    for line in absent:
-        print(line)
+    tell(ours, others, absent)
     sys.stdout.flush()

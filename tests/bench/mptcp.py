@@ -18,7 +18,7 @@ from labkit.stream import Stream
 from mpathd.model.policy import Stored
 from mpathd.store import Store
 
-from .events import Player, comparison, raised, report, scripts
+from .events import Player, raised, report, scripts, tell
 from .inside import Eyes, Inside
 from .peers.endpoints import complete, watched
 from .peers.mptcpd import Mptcpd
@@ -123,12 +123,7 @@ def run() -> None:
             for player in others:
                 player.round()
     print(report(ours.answers).replace("median 3 ms, p99 10 ms", BAR))
-    if others:
-        print(f"\n{comparison(ours, others)}")
-    for player in others:
-        print(f"{player.name} {player.does}")
-    for line in absent:
-        print(line)
+    tell(ours, others, absent)
     print(f"\n{NAME}: silence when the primary link loses its carrier, backup beside it; milliseconds", flush=True)
     rows = []
     for way, bar in (("up", GAP_UP), ("down", GAP_DOWN)):

@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 
 from ..netlink import (
     F_ACK,
-    F_ACK_TLVS,
-    F_CAPPED,
     F_DUMP,
     F_DUMP_INTR,
-    HEADER,
     NLMSG_DONE,
     NLMSG_ERROR,
     S32,
     U16,
     U32,
+    answer,
     attribute,
     attributes,
     message,
@@ -193,7 +191,7 @@ class Netlink:
         while True:
             for what, flags, data, at, end in self._receive():
                 if what == NLMSG_ERROR:
-                    return _answer(data, flags, at, end)
+                    return answer(data, flags, at, end)
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """Ask for a list and give its messages' bodies as they come, never all of them at once.
@@ -261,16 +259,3 @@ class _Answer:
                 self.bodies.append(data[at:end])
             elif self._dump and end - at >= S32.size and (number := -S32.unpack_from(data, at)[0]):
                 raise OSError(number, os.strerror(number))
-
-
-def _answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:
-    number = -S32.unpack_from(data, at)[0]
-    if not number:
-        return 0, ""
-    text = os.strerror(number)
-    if flags & F_ACK_TLVS:
-        length = 16 if flags & F_CAPPED else HEADER.unpack_from(data, at + 4)[0]
-        got = attributes(data, at + 4 + ((length + 3) & ~3), end)
-        if 1 in got:  # NLMSGERR_ATTR_MSG
-            text += f" ({got[1].rstrip(bytes(1)).decode(errors='replace')})"
-    return number, text

@@ -9,17 +9,15 @@ from collections.abc import Iterator, Sequence
 from sys import byteorder
 
 from ..netlink import (
+    DONE,
     F_ACK,
-    F_ACK_TLVS,
-    F_CAPPED,
     F_DUMP,
     F_DUMP_INTR,
-    HEADER,
     NLMSG_DONE,
     NLMSG_ERROR,
     S32,
     U32,
-    attributes,
+    answer,
     message,
     messages,
 )
@@ -32,7 +30,6 @@ BUFFER = 4 * 1024 * 1024  # of the socket; SO_RCVBUFFORCE needs CAP_NET_ADMIN, w
 BATCH = 100  # requests in one sendmsg: their answers fit the default buffer, should BUFFER be refused
 TRIES = 10  # of a dump that another writer interrupted; then the last one is taken, an event is under way
 
-DONE = (0, "")  # the answer to a request that is done
 FLAGS, SEQUENCE = 6 if byteorder == "little" else 7, 8  # where the low octet of one, and the other, is in a header
 
 # A dump in a family that the kernel was built or booted without, or of a table that is not there, is empty.
@@ -194,19 +191,6 @@ class Netlink:
             data = self.receive()
             for what, flags, sequence, _, at, end in messages(data):
                 if what == NLMSG_ERROR and first <= sequence <= last:
-                    answers[sequence - first] = _answer(data, flags, at, end)
+                    answers[sequence - first] = answer(data, flags, at, end)
                     if sequence == last:
                         return answers
-
-
-def _answer(data: bytes, flags: int, at: int, end: int) -> tuple[int, str]:
-    number = -S32.unpack_from(data, at)[0]
-    if not number:
-        return DONE
-    text = os.strerror(number)
-    if flags & F_ACK_TLVS:
-        length = 16 if flags & F_CAPPED else HEADER.unpack_from(data, at + 4)[0]
-        got = attributes(data, at + 4 + ((length + 3) & ~3), end)
-        if 1 in got:  # NLMSGERR_ATTR_MSG
-            text += f" ({got[1].rstrip(bytes(1)).decode(errors='replace')})"
-    return number, text
