@@ -232,7 +232,7 @@ class LiveAgent(Loop):
         """
         if self._book is not None and self._book.end(gone):
             self.sessions_asked()
-            self.poke("client gone", paths=False)
+            self.poke("client gone", whole=False, paths=False)
 
     def _book_of_sessions(self) -> Bookkeeping:
         if self._book is None:
@@ -242,7 +242,7 @@ class LiveAgent(Loop):
     async def _obeyed(self, name: str, reason: str) -> None:
         before = self._view.sessions
         self.sessions_asked()
-        done = await self._passed(reason, paths=False)
+        done = await self._passed(reason, whole=False, paths=False)
         if not self._refused:
             return
         mark = next((s.mark for s in (*self._view.sessions, *before) if s.name == name), 0)

@@ -227,8 +227,8 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
     events.add_signal_handler(signal.SIGHUP, hup.set)
 
     def heard() -> None:
-        if kinds := machine.watch.drain():
-            loop.poke(", ".join(sorted(kinds)))
+        if kinds := machine.heard():
+            loop.poke(", ".join(sorted(kinds)), whole=False)
 
     seals: list[asyncio.TimerHandle] = []
 

@@ -37,13 +37,14 @@ class Meter:
         self._read = self._began = -FRESH
         self._young: frozenset[int] = frozenset()  # births of the sessions whose counters came with the last write
 
-    def look(self, protocol: int) -> World:
+    def look(self, protocol: int, *, whole: bool = True) -> World:
         """Read everything that decisions need.
 
         Args:
             protocol: what marks routes and rules as ours.
+            whole: also what nobody was heard to move.
         """
-        world = self._kernel.look(protocol)
+        world = self._kernel.look(protocol, whole=whole)
         if told := self._counted.digest:  # a write that was refused, or during which the last mpathd died
             there = told == (world.digest or NO_TABLE)
             self._counted = Counted(self._counted.after if there else self._counted.before)

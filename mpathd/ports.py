@@ -23,7 +23,7 @@ from .sources import Source
 class Kernel(Protocol):
     """The hands, as the loop knows them."""
 
-    def look(self, protocol: int) -> World:
+    def look(self, protocol: int, *, whole: bool = True) -> World:
         """Read everything that decisions need."""
 
     def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:

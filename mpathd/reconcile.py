@@ -1,7 +1,7 @@
 """The loop: poke, look, desire, diff, apply, publish. The only writer.
 
-Rule 1: events only say "look again". Nothing is inferred from one: the kernel drops IPv4 routes of a link that is
-set down without telling anybody (seen on 6.18).
+Rule 1: events only say "look again", and at what. Nothing is inferred from one: the kernel drops IPv4 routes of a link
+that is set down without telling anybody (seen on 6.18).
 Rule 2: start, event, setting, retry and goodbye are the same road.
 A pass runs without a pause inside: between its look and its last write nobody of this process gets in between.
 """
@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 import structlog
 
+from .alarm import Alarm
 from .endpoints import Endpoints, nothing
 from .model.agent import Pass
 from .model.config import Config
@@ -39,6 +41,7 @@ log = structlog.get_logger("mpathd")
 RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again, doubling
 BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
+REVIEW = 0.02  # seconds from our last write until it is looked at, unless another pass comes first
 EXPIRY_SLACK = 0.03  # seconds behind a route's end, of which the kernel tells hundredths
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
 
@@ -90,7 +93,7 @@ class Loop:
         self._reload_trouble: tuple[Finding, ...] = ()
         self._poked, self._paced = asyncio.Event(), asyncio.Event()
         self._reasons: dict[str, None] = {}
-        self._asked, self._paths = 0, True
+        self._asked, self._whole, self._paths = 0, True, True
         self._waiting: list[tuple[int, asyncio.Future[Pass]]] = []
         self._news: set[asyncio.Queue[Pass]] = set()
         self._contest, self._recall = Contest(), Recall()
@@ -102,7 +105,10 @@ class Loop:
         self._number = 0
         self._last = monotonic()
         self._retry = RETRY
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._ring)
+        self._review = Alarm(partial(self.poke, "written", whole=False, paths=False))
+        self._seen = World({})
+        self._expiry: float | None = None
 
     @property
     def policy(self) -> Policy:
@@ -131,15 +137,16 @@ class Loop:
 
     # The loop.
 
-    def poke(self, reason: str, *, paths: bool = True) -> None:
+    def poke(self, reason: str, *, whole: bool = True, paths: bool = True) -> None:
         """Say "look again".
 
         Args:
             reason: what happened, for people.
+            whole: look at all of the kernel; else only at what was written or heard to move since the last look.
             paths: look at MPTCP too; else only if what it depends on has changed.
         """
         self._reasons[reason] = None
-        self._paths = self._paths or paths
+        self._whole, self._paths = self._whole or whole, self._paths or paths
         self._asked += 1
         self._poked.set()
 
@@ -169,7 +176,7 @@ class Loop:
             for _, future in waiting:
                 if not future.done():
                     future.set_exception(MpathError(text, cure))
-            self._ring_in(self._retry)
+            self._alarm.set(self._retry)
             self._retry = min(self._retry * 2, RETRY_LONGEST)
 
     def pass_(self) -> Pass:
@@ -177,11 +184,11 @@ class Loop:
         asked, reasons = self._asked, tuple(self._reasons)
         self._poked.clear()
         self._reasons.clear()
-        paths, self._paths = self._paths, False
+        whole, paths, self._whole, self._paths = self._whole, self._paths, False, False
         start = monotonic()
         self._number += 1
         self._recall.turn()
-        world = self.look()
+        world = self.look(whole=whole)
         policy = self.asked(world, keep=True)
         desired = desire(world, policy, self._recall)
         have = self.known(world, desired.kernel)
@@ -209,7 +216,7 @@ class Loop:
         result = Pass(self._number, reasons, self._view, view, done, tuple(r for _, r in refused), round(took, 3))
         self._view = view
         self._last = monotonic()
-        self._set_alarm(world, later)
+        self._set_alarm(later, wrote=bool(done))
         self._publish(result, asked)
         return result
 
@@ -243,9 +250,16 @@ class Loop:
             self._keeper.keep({session.settings.name: (session.number, session.born) for session in sessions})
         return replace(self.policy, sessions=sessions)
 
-    def look(self) -> World:
-        """Read the kernel and ask the sources."""
-        world = self._kernel.look(self.policy.numbers.protocol)
+    def look(self, *, whole: bool = True) -> World:
+        """Read the kernel and ask the sources.
+
+        Args:
+            whole: all of the kernel; else what was written or heard to move since the last look.
+        """
+        world = self._kernel.look(self.policy.numbers.protocol, whole=whole)
+        if world is not self._seen:  # else its times are those of when it was seen
+            self._seen = world
+            self._expiry = None if world.next_expiry is None else monotonic() + world.next_expiry + EXPIRY_SLACK
         gateways: dict[int, tuple[Gateway, ...]] = {}
         for source in self._setup.sources:
             for index, found in source.look(world).items():
@@ -303,7 +317,7 @@ class Loop:
             out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", advice))
         return tuple(out)
 
-    def _set_alarm(self, world: World, later: float | None) -> None:
+    def _set_alarm(self, later: float | None, *, wrote: bool) -> None:
         """Ask for a pass at the time when something is due that makes no event."""
         times = [] if later is None else [later]
         if self._refused:
@@ -311,30 +325,21 @@ class Loop:
             self._retry = min(self._retry * 2, RETRY_LONGEST)
         else:
             self._retry = RETRY
-        if world.next_expiry is not None:
-            times.append(world.next_expiry + EXPIRY_SLACK)
+        if self._expiry is not None:
+            times.append(max(EXPIRY_SLACK, self._expiry - monotonic()))
         if (settle := self._contest.next_settle) is not None:
             times.append(max(0.0, settle - monotonic()) + 0.01)
-        self._ring_in(min(times) if times else None)
-
-    def _ring_in(self, seconds: float | None) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if seconds is not None:
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:  # --dry-run and --release have no loop and need none
-                return
-            self._alarm = loop.call_later(seconds, self._ring)
+        self._alarm.set(min(times) if times else None)
+        if wrote:  # our own writes are not told to us, and the next call should find them looked at
+            self._review.set(REVIEW)
 
     def _ring(self) -> None:
         self._contest.settle(monotonic())
         self.poke("time")
 
-    async def _passed(self, reason: str, *, paths: bool = True) -> Pass:
+    async def _passed(self, reason: str, *, whole: bool = True, paths: bool = True) -> Pass:
         """Poke, and wait for the pass that saw it."""
-        self.poke(reason, paths=paths)
+        self.poke(reason, whole=whole, paths=paths)
         future: asyncio.Future[Pass] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._asked, future))
         return await future

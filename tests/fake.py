@@ -27,15 +27,16 @@ class FakeKernel:
         self.world = world
         self.refuse: Callable[[Step], int] = lambda _step: 0
         self.written: list[Step] = []
-        self.looks = 0
+        self.looks = self.wholes = 0
         self.looked = asyncio.Event()
         self.meddlers: tuple[str, ...] = ()
         self.counts: dict[str, Count] = {}
         self.entered: list[tuple[str, int, int]] = []
 
-    def look(self, protocol: int) -> World:
+    def look(self, protocol: int, *, whole: bool = True) -> World:
         """Give the world."""
         self.looks += 1
+        self.wholes += whole
         self.looked.set()
         return self.world
 

@@ -64,13 +64,20 @@ class Machine:
     def _finished(self) -> None:
         self.finished()
 
-    def look(self, protocol: int) -> World:
+    def heard(self) -> set[str]:
+        """Take what the ear has heard, and tell which kinds of objects others have moved."""
+        kinds = self.watch.drain()
+        self._rtnetlink.heard(kinds)
+        return kinds
+
+    def look(self, protocol: int, *, whole: bool = True) -> World:
         """Read everything that decisions need.
 
         Args:
             protocol: what marks routes and rules as ours.
+            whole: also those links, routes and rules that nobody was heard to move since they were read.
         """
-        base = self._rtnetlink.look(protocol)
+        base = self._rtnetlink.look(protocol, whole=whole or self.watch.waiting())
         packets, digest = self._nftables.look()
         sockets, homes = self._sockets.look()
         rest = (digest, sockets, homes, self._sysctls.numbers())

@@ -31,8 +31,8 @@ class Kernel:
     counts: dict[str, Count] = field(default_factory=dict)
     read: int = 0
 
-    def look(self, protocol: int) -> World:
-        raise NotImplementedError(protocol)
+    def look(self, protocol: int, *, whole: bool = True) -> World:
+        raise NotImplementedError(protocol, whole)
 
     def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         for step in steps:

@@ -323,10 +323,10 @@ def test_a_fault_of_mpathd_itself_is_said_and_gone_over() -> None:
     kernel = FakeKernel(_world())
     look, faults = kernel.look, [RuntimeError("a fault")]
 
-    def faulty(protocol: int) -> World:
+    def faulty(protocol: int, *, whole: bool = True) -> World:
         if faults:
             raise faults.pop()
-        return look(protocol)
+        return look(protocol, whole=whole)
 
     async def work(loop: LiveAgent) -> None:
         loop.pass_()
@@ -336,5 +336,36 @@ def test_a_fault_of_mpathd_itself_is_said_and_gone_over() -> None:
         assert [finding.code for finding in loop.view.findings] == ["internal"]
         await loop.refresh()
         assert loop.view.findings == ()
+
+    _run(work, lambda: _loop(kernel))
+
+
+def test_what_was_written_is_looked_at_once_more_and_then_there_is_rest() -> None:
+    kernel = FakeKernel(_world())
+
+    async def work(loop: LiveAgent) -> None:
+        loop.poke("start")
+        while loop.status.passes < 2:
+            kernel.looked.clear()
+            await kernel.looked.wait()
+        assert kernel.wholes == 1  # the second look is at what was written alone
+        await asyncio.sleep(0)
+        assert loop.status.settled
+
+    _run(work, lambda: _loop(kernel))
+
+
+def test_an_event_has_only_that_looked_at_which_it_may_have_moved() -> None:
+    kernel = FakeKernel(_world())
+
+    async def work(loop: LiveAgent) -> None:
+        await loop.refresh()
+        before = kernel.looks, kernel.wholes
+        loop.poke("rule", whole=False)
+        kernel.looked.clear()
+        await kernel.looked.wait()
+        assert (kernel.looks, kernel.wholes) == (before[0] + 1, before[1])
+        await loop.refresh()
+        assert kernel.wholes == before[1] + 1
 
     _run(work, lambda: _loop(kernel))

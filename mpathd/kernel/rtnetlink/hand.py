@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from ...model.errors import Refusal
 from ...model.numbers import SPLIT
@@ -24,6 +25,17 @@ DONE = {Verb.DELETE: {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVA
 
 # Destinations that only a default leads to: reserved for documents (RFC 5737, RFC 3849). Nothing is sent to them.
 ANYWHERE = {Family.INET: Address("192.0.2.1"), Family.INET6: Address("2001:db8::1")}
+
+
+class Part(Enum):
+    """What is read together."""
+
+    ROUTING = auto()  # links, addresses, routes: one event may move them all, and the kernel tells not of every route
+    RULES = auto()  # they come and go one by one, and the kernel tells of each (notify_rule_change)
+
+
+# What an event of the ear may have moved; one that is not here may have moved everything.
+MOVES = {"rule": Part.RULES} | dict.fromkeys(("link", "address", "route", "nexthop", "sysctl"), Part.ROUTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Hand:
         self._borrow_by: tuple[object, ...] = (None, None, None)
         self._borrowers: tuple[tuple[Family, int], ...] = ()
         self._world: World | None = None
+        self._protocol, self._stale = -1, set(Part)
         self._written: Together[frozenset[Route]] = Together(united)
         self._main: Together[tuple[Route, ...]] = Together(chained)
         self._strangers: Together[tuple[Route, ...]] = Together(chained)
@@ -64,25 +77,43 @@ class Hand:
         """Give the socket back."""
         self._netlink.close()
 
-    def look(self, protocol: int) -> World:
-        """Read everything, whole. What has not changed is the same object as the last time.
+    def heard(self, kinds: Iterable[str]) -> None:
+        """Take it that something has moved.
+
+        Args:
+            kinds: what the ear has heard.
+        """
+        for kind in kinds:
+            self._stale |= {MOVES[kind]} if kind in MOVES else set(Part)
+
+    def look(self, protocol: int, *, whole: bool = True) -> World:
+        """Read everything. What has not changed is the same object as the last time.
 
         Args:
             protocol: what marks routes and rules as ours.
+            whole: also what nobody has written or was heard to move since it was read.
         """
+        if whole or protocol != self._protocol:
+            self._stale |= set(Part)
+        world = self._world
+        moved = Part.ROUTING in self._stale and self._look_at_routing(protocol)
+        moved = (Part.RULES in self._stale and self._rules.look(protocol)) or moved
+        lent = self._lent() if Part.ROUTING in self._stale or world is None else world.lent
+        if world is None or moved or lent != world.lent:
+            world = self._world = self._joined(lent)
+        self._protocol, self._stale = protocol, set()
+        return world
+
+    def _look_at_routing(self, protocol: int) -> bool:
+        """Read links, addresses and routes, and tell whether any is another."""
         self._nexthops = None
-        linked = self._links.look()
-        routed = False
+        moved = self._links.look()
         for family in Family:
-            routed = self._routes[family].look(protocol, self._links.names) or routed
-        ruled = self._rules.look(protocol)
+            moved = self._routes[family].look(protocol, self._links.names) or moved
         links_and_main = (self._links.links, *(routes.main for routes in self._routes.values()))
         if any(new is not old for new, old in zip(links_and_main, self._borrow_by, strict=True)):
             self._borrow_by, self._borrowers = links_and_main, tuple(self._borrowing())
-        lent = self._lent()
-        if self._world is None or linked or routed or ruled or lent != self._world.lent:
-            self._world = self._joined(lent)
-        return self._world
+        return moved
 
     def apply(self, steps: Sequence[Step]) -> Report:
         """Write steps in their order; all are tried.
@@ -92,6 +123,7 @@ class Hand:
         """
         first = self._netlink.number(len(steps))
         requests = [encode.step(step, number) for number, step in enumerate(steps, first)]
+        self._stale |= {Part.RULES if isinstance(step.what, Rule) else Part.ROUTING for step in steps}
         answers = self._netlink.request(requests)
         done: list[Step] = []
         refused: list[tuple[Step, Refusal]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 from array import array
@@ -53,6 +54,8 @@ class Watch:
     def __init__(self, own_port: int = 0) -> None:
         self._sock = bound(GROUPS)
         self._sock.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._sock, select.POLLIN)
         self._own = own_port
         if own_port:
             with suppress(OSError):  # echoes are passed over all the same, but each costs 20 us
@@ -65,6 +68,10 @@ class Watch:
     def close(self) -> None:
         """Stop listening."""
         self._sock.close()
+
+    def waiting(self) -> bool:
+        """Whether something has arrived that nobody has taken."""
+        return bool(self._poll.poll(0))
 
     def drain(self) -> set[str]:
         """Take what has arrived and tell which kinds of objects changed; empty means only echoes."""

@@ -1,0 +1,153 @@
+"""A look at only what was heard to move finds all that a look at everything finds."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from labkit.agent import eventually
+from labkit.netns import in_ns
+from mpathd.kernel.machine import Machine
+from mpathd.kernel.rtnetlink import Hand
+from mpathd.model.routing import Action, Rule, Step, Verb
+from mpathd.model.words import Family, Prefix
+from mpathd.model.world import World
+
+NS = "mpathd-heard"
+SETUP = """
+link set lo up
+link add eth0 type veth peer name far0
+link add eth1 type veth peer name far1
+link set far0 up
+link set far1 up
+link set eth0 addrgenmode none up
+link set eth1 addrgenmode none up
+addr add 10.0.1.2/24 dev eth0
+addr add 10.0.2.2/24 dev eth1
+addr add fd00:1::2/64 dev eth0 nodad
+addr add fd00:2::2/64 dev eth1 nodad
+nexthop add id 7 via 10.0.1.7 dev eth0
+route add 10.7.0.0/16 nhid 7
+route add default via 10.0.1.1 dev eth0 metric 100
+route add default via fd00:1::1 dev eth0 metric 512
+rule add pref 100 from 10.0.1.0/24 lookup 300
+"""
+MOVES = (
+    "link set eth1 down",
+    "link set far1 down",
+    "link set eth0 mtu 1400",
+    "link del eth1",
+    "link add eth2 type veth peer name far2",
+    "addr add 10.0.3.2/24 dev eth1",
+    "addr del 10.0.1.2/24 dev eth0",
+    "addr change fd00:1::2/64 dev eth0 preferred_lft 0 valid_lft 900",
+    "route add 10.55.0.0/16 via 10.0.2.1",
+    "route del default via 10.0.1.1 dev eth0 metric 100",
+    "-6 route replace default via fd00:1::9 dev eth0 metric 512",
+    "-6 route add fd55::/48 via fd00:1::9 dev eth0 expires 900",
+    "nexthop replace id 7 via 10.0.1.8 dev eth0",
+    "nexthop del id 7",
+    "rule add pref 101 fwmark 0x50000 lookup 300",
+    "rule del pref 100",
+    "-6 rule add pref 200 iif eth1 lookup 301",
+)
+OURS = Rule(Family.INET, 22000, Prefix("10.0.1.2/32"), 257)
+
+
+def _ip(line: str) -> None:
+    subprocess.run(["ip", "-n", NS, *line.split()], check=True, timeout=10)
+
+
+def _still(machine: Machine) -> bool:
+    machine.heard()
+    found = machine.look(109)
+    links = [link for link in found.links.values() if not link.loopback]
+    return all(link.carrier for link in links) and not select.select([machine.watch], [], [], 0.05)[0]
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """The hands in a namespace with two links, where nothing happens by itself any more."""
+    subprocess.run(["ip", "netns", "add", NS], check=True, timeout=10)
+    try:
+        subprocess.run(["ip", "-n", NS, "-batch", "-"], input=SETUP, text=True, check=True, timeout=20)
+        made = in_ns(NS, Machine)
+        eventually(lambda: in_ns(NS, lambda: _still(made)))
+        yield made
+        made.close()
+    finally:
+        subprocess.run(["ip", "netns", "del", NS], check=True, timeout=10)
+
+
+def _whole() -> World:
+    hand = in_ns(NS, Hand)
+    try:
+        return in_ns(NS, lambda: hand.look(109))
+    finally:
+        hand.close()
+
+
+def _same(found: World, other: World) -> bool:
+    return (
+        {index: (link.name, link.carrier, link.up, link.mtu, link.addresses) for index, link in found.links.items()}
+        == {index: (link.name, link.carrier, link.up, link.mtu, link.addresses) for index, link in other.links.items()}
+        and (found.main, found.rules, found.uncopied, found.have.rules, found.have.routes)
+        == (other.main, other.rules, other.uncopied, other.have.rules, other.have.routes)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["heard", "waiting"])
+@pytest.mark.parametrize("move", MOVES)
+def test_what_others_move_is_seen(machine: Machine, move: str, taken: bool) -> None:
+    before = in_ns(NS, lambda: machine.look(109))
+    _ip(move)
+    eventually(lambda: not _same(before, _whole()))
+
+    def seen() -> bool:
+        if taken:
+            machine.heard()
+        return _same(machine.look(109, whole=False), _whole())
+
+    assert in_ns(NS, lambda: eventually(seen))
+    assert in_ns(NS, lambda: _same(machine.look(109, whole=False), machine.look(109)))
+
+
+def test_what_was_written_is_seen(machine: Machine) -> None:
+    in_ns(NS, lambda: machine.look(109))
+    for verb, there in ((Verb.ADD, {OURS}), (Verb.DELETE, set())):
+        step = Step(verb, OURS)
+        assert machine.apply([step]) == ((step,), ())
+        assert machine.look(109, whole=False).have.rules == there
+
+
+def test_what_nobody_moved_is_not_asked_for() -> None:
+    subprocess.run(["ip", "netns", "add", NS], check=True, timeout=10)
+    try:
+        hand = in_ns(NS, Hand)
+        before = hand.look(109)
+        hand.close()  # whoever asks now fails
+        assert hand.look(109, whole=False) is before
+        hand.heard({"rule"})
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            hand.look(109, whole=False)
+        with pytest.raises(OSError, match="Bad file descriptor"):  # and it is still to be asked for
+            hand.look(109, whole=False)
+    finally:
+        subprocess.run(["ip", "netns", "del", NS], check=True, timeout=10)
+
+
+def test_an_event_that_nobody_knows_may_have_moved_everything(machine: Machine) -> None:
+    hand = in_ns(NS, Hand)
+    hand.look(109)
+    rule = Rule(Family.INET6, 22001, Prefix("fd00:1::2/128"), action=Action.UNREACHABLE)
+    _ip(f"-6 rule add pref 22001 from {rule.source} unreachable protocol 109")
+    _ip("link set eth0 mtu 1300")
+    assert not hand.look(109, whole=False).have.rules
+    hand.heard({"overrun"})
+    found = hand.look(109, whole=False)
+    assert found.have.rules == {rule}
+    assert any(link.mtu == 1300 for link in found.links.values())
+    hand.close()
