@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b, sha256
+from hashlib import blake2b
+from operator import itemgetter
 
 TABLE = "inet mpathd"
 SORTED = 512  # elements
+_first = itemgetter(0)
+
+
+def _name(*lines: str) -> str:
+    return blake2b("\n".join(lines).encode(), digest_size=32).hexdigest()
+
+
+def _joined(shares: Iterable[Share], others: Container[int]) -> Mapping[str, str]:
+    return {key: value for share in shares if id(share) not in others for key, value in share.items()}
+
+
+class Share(dict[str, str]):
+    """What one session, or link, brings to a set or map. It is never changed."""
+
+    __slots__ = ("_digest",)
+
+    def digest(self) -> str:
+        """A short name of the content, worked out once."""
+        try:
+            return self._digest
+        except AttributeError:
+            self._digest: str = _name(*sorted(f"{key} : {value}" for key, value in self.items()))
+            return self._digest
+
+
+class Joined(Mapping[str, str]):
+    """What shares are together; put together when somebody looks, since mostly nobody does.
+
+    Args:
+        shares: no two with a key in common.
+    """
+
+    __slots__ = ("_all", "_shares")
+
+    def __init__(self, shares: tuple[Share, ...]) -> None:
+        self._shares, self._all = shares, dict[str, str]()
+
+    def _whole(self) -> Mapping[str, str]:
+        if not self._all:
+            for share in self._shares:
+                self._all.update(share)
+        return self._all
+
+    def __getitem__(self, key: str) -> str:
+        return self._whole()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shares))
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +69,18 @@ class Chain:
     Args:
         rules: in their order.
         head: hook, type and priority of a base chain; empty for one that others jump to.
+        known: its digest, once that was asked for.
     """
 
     rules: tuple[str, ...]
     head: str = ""
+    known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def digest(self) -> str:
+        """A short name of the content."""
+        if not self.known:
+            self.known.append(_name(self.head, *self.rules))
+        return self.known[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +92,7 @@ class Table:
         type: nft's type, with the value's for a map.
         elements: key to value; values are empty in a set.
         interval: keys may be prefixes and ranges.
+        shares: what the elements were put together from, if they were; no two have a key in common.
         known: its digest, once that was asked for: ten thousand elements take 8 ms.
     """
 
@@ -39,7 +100,19 @@ class Table:
     type: str
     elements: Mapping[str, str] = field(default_factory=dict)
     interval: bool = False
+    shares: tuple[Share, ...] = field(default=(), repr=False, compare=False)
     known: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, kind: str, type_: str, shares: tuple[Share, ...]) -> Table:
+        """Put one together.
+
+        Args:
+            kind: "set" or "map".
+            type_: nft's type.
+            shares: no two with a key in common.
+        """
+        return cls(kind, type_, Joined(shares), shares=shares)
 
     def words(self) -> str:
         """The declaration, without elements."""
@@ -51,13 +124,25 @@ class Table:
         In large tables the order of elements counts too: sorting ten thousand takes longer than all the rest, and the
         plan gives selectors in the same order as long as they are the same.
         """
+        if not self.known and self.shares:
+            self.known.append(_name(self.words(), *sorted([share.digest() for share in self.shares])))
         if not self.known:
             small = len(self.elements) < SORTED
             keys = sorted(self.elements) if small else self.elements
             values = [self.elements[key] for key in keys] if small else self.elements.values()
-            text = "\n".join((self.words(), *keys, *values))
-            self.known.append(blake2b(text.encode(), digest_size=32).hexdigest())
+            self.known.append(_name(self.words(), *keys, *values))
         return self.known[0]
+
+    def against(self, other: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Give the elements of both that may differ: where both were put together, those of shares that only one has.
+
+        Args:
+            other: the other one.
+        """
+        if not self.shares or not other.shares:
+            return self.elements, other.elements
+        mine, theirs = ({id(share) for share in table.shares} for table in (self, other))
+        return _joined(self.shares, theirs), _joined(other.shares, mine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +169,10 @@ class Ruleset:
     def digest(self) -> str:
         """A short name of the content, by which a later process knows it again."""
         if not self.known:
-            text = repr((sorted((n, t.digest()) for n, t in self.tables.items()),
-                         sorted((n, c.head, c.rules) for n, c in self.chains.items()),
-                         ",".join(sorted(self.counters))))  # fmt: skip
-            self.known.append(sha256(text.encode()).hexdigest()[:16])
+            # Each counter is named in an element or a rule.
+            tables = (f"table {name} {table.digest()}" for name, table in sorted(self.tables.items(), key=_first))
+            chains = (f"chain {name} {chain.digest()}" for name, chain in sorted(self.chains.items(), key=_first))
+            self.known.append(_name(*tables, *chains)[:16])
         return self.known[0]
 
 

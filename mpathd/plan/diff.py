@@ -16,7 +16,7 @@ from ..model.mptcp import Change
 from ..model.numbers import Numbers
 from ..model.packet import Connections, Load, Ruleset, Table
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
-from .nft import changes, whole
+from .nft import changes, differences, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
 WAYS = ("ok4", "ok6", "nat4", "nat6")  # sets of plan/packets.py
@@ -146,10 +146,7 @@ def _changed(want: Ruleset, have: Ruleset | None) -> set[str]:
     out: set[str] = set()
     for name in WAYS:
         table, before = want.tables.get(name, NO_TABLE), NO_TABLE if have is None else have.tables.get(name, NO_TABLE)
-        if table is not before:
-            new, old = table.elements, before.elements
-            out.update(key.partition(" ")[0] for key, value in new.items() if old.get(key) != value)
-            out.update(key.partition(" ")[0] for key in old if key not in new)
+        out.update(key.partition(" ")[0] for keys in differences(before, table) for key in keys)
     return out
 
 

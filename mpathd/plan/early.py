@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 from ..model.numbers import (
     AS_WITHOUT,
@@ -39,6 +40,7 @@ from .recall import Recall
 from .sessions import Choice
 from .shapes import Key, key
 
+T = TypeVar("T")
 Span = tuple[tuple[int, int], ...]
 EVERYTHING = (0, 1 << 128)
 
@@ -206,17 +208,18 @@ def _ranked(found: tuple[Match, ...], inside: list[int]) -> Iterator[tuple[int, 
         return (match.key[3], -match.priority, match.born, match.session)
 
     order = (place for shape in sorted(shapes, key=best.__getitem__) for place in sorted(shapes[shape], key=good))
-    # Only neighbours of the same user and protocol, or of an open one, can overlap.
-    near: dict[tuple[int | None, int | None], list[tuple[Match, int]]] = {}
+    # By user, protocol and port: only neighbours of the same one, or of an open one, can overlap.
+    near: dict[int | None, dict[int | None, dict[int | None, list[tuple[Match, int]]]]] = {}
     for place in order:
         match, rank = found[place], 0
-        for (user, protocol), others in near.items():
-            if _differ(user, match.user) or _differ(protocol, match.flow.protocol):
-                continue
-            for other, level in others:
-                if level >= rank and other.session != match.session and _overlap(match.span, other.span):
-                    rank = level + 1
-        near.setdefault((match.user, match.flow.protocol), []).append((match, rank))
+        user, protocol, port = match.user, match.flow.protocol, _port(match.flow.dport)
+        for protocols in _near(near, user):
+            for ports in _near(protocols, protocol):
+                for others in _near(ports, port):
+                    for other, level in others:
+                        if level >= rank and other.session != match.session and _overlap(match.span, other.span):
+                            rank = level + 1
+        near.setdefault(user, {}).setdefault(protocol, {}).setdefault(port, []).append((match, rank))
         yield place, rank
 
 
@@ -227,8 +230,14 @@ def _overlap(one: Span, other: Span) -> bool:
     return True
 
 
-def _differ(one: int | None, other: int | None) -> bool:
-    return one is not None and other is not None and one != other
+def _port(ports: tuple[int, int] | None) -> int | None:
+    """The one port that is meant; None: several."""
+    return ports[0] if ports is not None and ports[0] == ports[1] else None
+
+
+def _near(groups: Mapping[int | None, T], value: int | None) -> Iterable[T]:
+    """The groups of a value and the open one; all of them for what is open itself."""
+    return groups.values() if value is None else [groups[near] for near in (value, None) if near in groups]
 
 
 def _traffics(match: Match, family: Family, bearer: Technology) -> Iterator[Traffic]:

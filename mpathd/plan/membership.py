@@ -137,7 +137,7 @@ def _ruled(here: frozenset[Rule], had: frozenset[Rule]) -> Mapping[int, frozense
     found: dict[int, set[Prefix]] = {}
     for rules in (here,) if here == had else (here, had):
         for rule in rules:
-            if rule.source and not rule.mask and rule.table not in {0, MAIN}:
+            if not rule.mask and rule.source and rule.table not in {0, MAIN}:  # most are sessions', and have a mask
                 found.setdefault(rule.table, set()).add(rule.source)
     return {table: frozenset(sources) for table, sources in found.items()}
 

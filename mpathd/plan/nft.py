@@ -61,11 +61,16 @@ def whole(want: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The elements that go and those that come; one with another value does both."""
+def differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Give the elements that go and those that come; one with another value does both.
+
+    Args:
+        have: what there is.
+        want: what there is to be.
+    """
     if have is want:
         return {}, {}
-    old, new = have.elements, want.elements
+    old, new = have.against(want)
     comes = {key: value for key, value in new.items() if old.get(key) != value}
     if len(old) == len(new) - len(comes):  # all that were there still are: no need to look at all again
         return {}, comes
@@ -92,7 +97,7 @@ def changes(want: Ruleset, have: Ruleset) -> str:
     if moved:  # a map of another type under an old name: rules refer to it, so all is made anew
         return whole(want)
     empty = Table("", "")
-    differ = {name: _differences(table, want.tables.get(name, empty)) for name, table in have.tables.items()}
+    differ = {name: differences(table, want.tables.get(name, empty)) for name, table in have.tables.items()}
     anew = {
         name
         for name, table in have.tables.items()

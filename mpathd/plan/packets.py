@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..model.numbers import Numbers
-from ..model.packet import Chain, Ruleset, Table
+from ..model.packet import Chain, Ruleset, Share, Table
 from ..model.session import Nat
 from ..model.statistics import counter
 from ..model.words import Family
@@ -68,7 +68,6 @@ SHARED = {
     },
 }
 FORWARDED = {"carried", "lost4", "lost6"}  # a router's
-NONE: Mapping[str, str] = {}
 NO_RULESET = Ruleset()
 
 
@@ -105,7 +104,7 @@ class Part:
     """
 
     chains: Mapping[str, Chain]
-    elements: Mapping[str, Mapping[str, str]]
+    elements: Mapping[str, Share]
     counters: frozenset[str] = frozenset()
 
 
@@ -177,7 +176,7 @@ def _part(choice: Choice, ground: Ground) -> Part:
     if ground.forwarding:
         chains[f"c_{number}"] = Chain((f"{_marked('meta mark', value, numbers)} accept",))
         elements["carried"] = {mark: f"goto c_{number}"}
-    return Part(chains, elements, frozenset(counters))
+    return Part(chains, {name: Share(brought) for name, brought in elements.items()}, frozenset(counters))
 
 
 def _link(link: LinkMark, numbers: Numbers) -> Part:
@@ -187,7 +186,7 @@ def _link(link: LinkMark, numbers: Numbers) -> Part:
         f"l_{index}": Chain((f"{_marked('ct mark', link.mark, numbers)} accept",)),
         f"r_{index}": Chain((f"{_marked('meta mark', link.mark, numbers)} accept",)),
     }
-    return Part(chains, {"carried": {f"{link.mark:#x}": f"goto r_{index}"}})
+    return Part(chains, {"carried": Share({f"{link.mark:#x}": f"goto r_{index}"})})
 
 
 def _arrivals(ground: Ground, forwarded: Iterable[str]) -> Iterator[str]:
@@ -321,7 +320,7 @@ def ruleset(
     for name in SHARED:
         if name in FORWARDED and not forwarding:
             continue
-        brought = tuple(part.elements.get(name, NONE) for part in parts)
+        brought = (part.elements[name] for part in parts if name in part.elements)
         tables[name] = known.of(name, _merged, name, tuple(filter(None, brought)))
     if links:
         tables["links"] = Table("map", "type ifname : verdict", dict(ground.ways))
@@ -332,9 +331,8 @@ def _names(names: tuple[str, ...]) -> Table:
     return Table("set", "type ifname", dict.fromkeys(names, ""))
 
 
-def _merged(name: str, parts: tuple[Mapping[str, str], ...]) -> Table:
-    kind, type_ = SHARED[name]
-    return Table(kind, type_, {key: value for part in parts for key, value in part.items()})
+def _merged(name: str, shares: tuple[Share, ...]) -> Table:
+    return Table.of(*SHARED[name], shares)
 
 
 def _together(chains: Mapping[str, Chain], tables: Mapping[str, Table], parts: tuple[Part, ...]) -> Ruleset:
