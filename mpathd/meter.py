@@ -60,23 +60,24 @@ class Meter:
         if not loads:
             return self._kernel.apply(steps)
         births = {born for _, born in self._keeper.numbers().values()} if self._keeper is not None else set()
-        for load in loads:
+        lost = {load: None if load.anew or load.have is None else load.have.lost(load.want) for load in loads}
+        for load, names in lost.items():
             # A session that has ended takes along what it has counted.
-            if load.anew or load.have is None or _births(load.have.counters - load.want.counters) & births:
+            if names is None or _births(names) & births:
                 seen = self._look()
-                gone = {n for n in seen if birth(n) in births and (load.anew or n not in load.want.counters)}
+                gone = {n for n in seen if birth(n) in births and (names is None or n in names)}
                 if gone:
                     after = {**self._counted.before, **{name: self._total(name) for name in gone}}
                     self._keep(Counted(self._counted.before, after, _digest(load.want)))
         done, refused = self._kernel.apply(steps)
-        for load in loads:
+        for load, names in lost.items():
             if not any(step.what is load for step in done):
                 continue
             came = self._counted.digest != "" and self._counted.digest == _digest(load.want)
             told = self._counted.after if came else self._counted.before
             # A birth is given again once nobody has it: what the session counted that had it goes with it.
             self._keep(Counted({name: count for name, count in told.items() if birth(name) in births}))
-            self._seen = {} if load.anew else {n: c for n, c in self._seen.items() if n in load.want.counters}
+            self._seen = {} if names is None else {n: c for n, c in self._seen.items() if n not in names}
             self._young, self._began = _new(load), monotonic()
         return done, refused
 
@@ -175,8 +176,7 @@ def _new(load: Load) -> frozenset[int]:
     """Births of the sessions that have no counters before a write: they begin at zero with it."""
     if load.have is None:
         return frozenset()
-    fresh, old = load.want.counters - load.have.counters, load.have.counters
-    return frozenset(born for born in _births(fresh) if counter("d", born) not in old)
+    return _births(load.want.counters - load.have.counters)
 
 
 def _digest(want: Ruleset) -> str:

@@ -9,6 +9,7 @@ from operator import itemgetter
 
 TABLE = "inet mpathd"
 SORTED = 512  # elements
+COUNTS = "; counter"  # behind the type of a set
 _first = itemgetter(0)
 
 
@@ -90,7 +91,7 @@ class Table:
     Args:
         kind: "set" or "map".
         type: nft's type, with the value's for a map.
-        elements: key to value; values are empty in a set.
+        elements: key to value; in a set these are comments, mostly empty.
         interval: keys may be prefixes and ranges.
         shares: what the elements were put together from, if they were; no two have a key in common.
         known: its digest, once that was asked for: ten thousand elements take 8 ms.
@@ -113,6 +114,11 @@ class Table:
             shares: no two with a key in common.
         """
         return cls(kind, type_, Joined(shares), shares=shares)
+
+    @property
+    def counts(self) -> bool:
+        """Whether each element counts what is found by it, under the name that is its comment."""
+        return self.kind == "set" and self.type.endswith(COUNTS)
 
     def words(self) -> str:
         """The declaration, without elements."""
@@ -145,6 +151,22 @@ class Table:
         return _joined(self.shares, theirs), _joined(other.shares, mine)
 
 
+def differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Give the elements that go and those that come; one with another value does both.
+
+    Args:
+        have: what there is.
+        want: what there is to be.
+    """
+    if have is want:
+        return {}, {}
+    old, new = have.against(want)
+    comes = {key: value for key, value in new.items() if old.get(key) != value}
+    if len(old) == len(new) - len(comes):  # all that were there still are: no need to look at all again
+        return {}, comes
+    return {key: value for key, value in old.items() if new.get(key) != value}, comes
+
+
 @dataclass(frozen=True, slots=True)
 class Ruleset:
     """Everything in our table.
@@ -152,7 +174,7 @@ class Ruleset:
     Args:
         tables: sets and maps by name.
         chains: chains by name.
-        counters: names of counters; what they count is not part of the content.
+        counters: names of counters of their own; elements count too. What they count is not part of the content.
         known: its digest, once that was asked for.
     """
 
@@ -165,6 +187,18 @@ class Ruleset:
     def empty(self) -> bool:
         """Whether nothing is wanted, not even the table."""
         return not self.chains
+
+    def lost(self, want: Ruleset) -> frozenset[str]:
+        """Give the names under which something counts that goes, or begins anew, with another ruleset.
+
+        Args:
+            want: the other one.
+        """
+        counting = (
+            (table, want.tables.get(name, Table("", ""))) for name, table in self.tables.items() if table.counts
+        )
+        gone = (name for table, other in counting for name in differences(table, other)[0].values())
+        return (self.counters - want.counters).union(gone)
 
     def digest(self) -> str:
         """A short name of the content, by which a later process knows it again."""

@@ -14,9 +14,9 @@ from enum import IntEnum
 from ..model.marking import Marking
 from ..model.mptcp import Change
 from ..model.numbers import Numbers
-from ..model.packet import Connections, Load, Ruleset, Table
+from ..model.packet import Connections, Load, Ruleset, Table, differences
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
-from .nft import changes, differences, whole
+from .nft import changes, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
 WAYS = ("ok4", "ok6", "nat4", "nat6")  # sets of plan/packets.py

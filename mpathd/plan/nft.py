@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..model.packet import TABLE, Chain, Ruleset, Table
+from ..model.packet import TABLE, Chain, Ruleset, Table, differences
 
 # An interval map loses elements one by one at 1.5 us for each that it has, and is filled at 20 us for each: from so
 # many that go, times those that are there, it is made anew.
@@ -16,13 +16,26 @@ COSTLY = 100_000
 STATE = "state_"  # name of the empty set that carries the digest
 
 
-def _element(key: str, value: str) -> str:
-    return f"{key} : {value}" if value else key
+def _key(key: str, _comment: str) -> str:
+    return key
 
 
-def _elements(verb: str, name: str, elements: Mapping[str, str]) -> Iterator[str]:
+def _valued(key: str, value: str) -> str:
+    return f"{key} : {value}"
+
+
+def _commented(key: str, comment: str) -> str:
+    return f'{key} comment "{comment}"' if comment else key
+
+
+# What is said of an element to delete it, and to add it.
+GOES, COMES = {"set": _key, "map": _valued}, {"set": _commented, "map": _valued}
+
+
+def _elements(verb: str, name: str, kind: str, elements: Mapping[str, str]) -> Iterator[str]:
     if elements:
-        yield f"{verb} element {TABLE} {name} {{ {', '.join(_element(k, v) for k, v in elements.items())} }}"
+        said = (COMES if verb == "add" else GOES)[kind]
+        yield f"{verb} element {TABLE} {name} {{ {', '.join(said(k, v) for k, v in elements.items())} }}"
 
 
 def _chain_first(chains: Mapping[str, Chain], names: Iterable[str]) -> Iterator[str]:
@@ -54,27 +67,11 @@ def whole(want: Ruleset) -> str:
         lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters)]
         lines += [_declare(name, table) for name, table in want.tables.items()]
         for name, table in want.tables.items():
-            lines += _elements("add", name, table.elements)
+            lines += _elements("add", name, table.kind, table.elements)
         for name, chain in want.chains.items():
             lines += _fill(name, chain)
         lines.append(f"add set {TABLE} {STATE}{want.digest()} {{ type mark; }}")
     return "\n".join(lines) + "\n"
-
-
-def differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Give the elements that go and those that come; one with another value does both.
-
-    Args:
-        have: what there is.
-        want: what there is to be.
-    """
-    if have is want:
-        return {}, {}
-    old, new = have.against(want)
-    comes = {key: value for key, value in new.items() if old.get(key) != value}
-    if len(old) == len(new) - len(comes):  # all that were there still are: no need to look at all again
-        return {}, comes
-    return {key: value for key, value in old.items() if new.get(key) != value}, comes
 
 
 def _uses(chain: Chain, tables: Iterable[str]) -> bool:
@@ -116,10 +113,10 @@ def changes(want: Ruleset, have: Ruleset) -> str:
             lines.append(f"delete {have.tables[name].kind} {TABLE} {name}")
             lines += [_declare(name, want.tables[name])] if name in want.tables else []
         else:
-            lines += _elements("delete", name, goes)
+            lines += _elements("delete", name, have.tables[name].kind, goes)
     for name, table in want.tables.items():
         comes = table.elements if name in anew or name not in differ else differ[name][1]
-        lines += _elements("add", name, comes)
+        lines += _elements("add", name, table.kind, comes)
     for name in changed:
         lines += _fill(name, want.chains[name])
     lines += [f"delete chain {TABLE} {name}" for name in gone]

@@ -29,6 +29,14 @@ table inet mpathd {
     map m_u { type uid : verdict
         elements = { 1 : goto s_1 }
     }
+    set sent { type mark . ifname
+        counter
+        elements = { 0x10000 . "lo" counter packets 9 bytes 10 comment "o_1_cable", 0x20000 . "lo" comment "o_2_cable",
+                     0x30000 . "lo" counter packets 18446744073709551615 bytes 11 comment "o_3_ü" }
+    }
+    set silent { type mark
+        elements = { 0x10000 comment "counter" }
+    }
     chain s_1 {
         counter packets 7 bytes 8 accept
     }
@@ -83,6 +91,7 @@ def test_counters_are_what_nft_says(space: str) -> None:
     wanted = {m[1]: (int(m[2]), int(m[3])) for m in re.finditer(r"counter (\S+) \{\s+packets (\d+) bytes (\d+)", said)}
 
     assert wanted == {"one": (3, 4), "two": (2**64 - 1, 5)}
+    wanted |= {"o_1_cable": (9, 10), "o_2_cable": (0, 0), "o_3_ü": (2**64 - 1, 11)}
     assert asked(space, lambda netfilter: counters(netfilter, "mpathd")) == wanted
     assert asked(space, lambda netfilter: counters(netfilter, "none")) == {}
 
@@ -123,7 +132,7 @@ def test_what_somebody_changes_is_seen(space: str, text: str) -> None:
 def test_what_counts_and_what_is_not_ours_is_not(space: str, text: str) -> None:
     before = read(space)
     assert before is not None
-    assert before.sets == {"state_0123456789abcdef", "m_u"}
+    assert before.sets == {"state_0123456789abcdef", "m_u", "sent", "silent"}
 
     nft(space, text)
 

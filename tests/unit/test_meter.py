@@ -10,7 +10,7 @@ import pytest
 from mpathd import meter
 from mpathd.meter import Meter
 from mpathd.model.errors import Refusal
-from mpathd.model.packet import Chain, Load, Ruleset
+from mpathd.model.packet import COUNTS, Chain, Load, Ruleset, Share, Table
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.routing import Step, Verb
 from mpathd.model.session import Origin, SessionSettings
@@ -22,6 +22,10 @@ from mpathd.model.world import World
 LINK = Service(
     "cable", "", Technology.ETHERNET, ServiceState.READY, 2, "eth0", "", 1500, 257, ServiceSettings(), True, ""
 )
+
+
+def _names(ruleset: Ruleset) -> set[str]:
+    return {*ruleset.counters, *(name for table in ruleset.tables.values() for name in table.elements.values())}
 
 
 @dataclass
@@ -37,8 +41,9 @@ class Kernel:
     def apply(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         for step in steps:
             assert isinstance(step.what, Load)
-            anew = step.what.anew
-            self.counts = {n: (0, 0) if anew else self.counts.get(n, (0, 0)) for n in step.what.want.counters}
+            what = step.what
+            begin = _names(what.want) if what.have is None or what.anew else what.have.lost(what.want)
+            self.counts = {n: (0, 0) if n in begin else self.counts.get(n, (0, 0)) for n in _names(what.want)}
         return tuple(steps), ()
 
     def adopt(self, packets: Ruleset) -> None:
@@ -90,17 +95,23 @@ class Scene:
     def __post_init__(self) -> None:
         self.meter = Meter(self.kernel, self.keeper)
 
-    def write(self, *births: int, without: str = "", text: str = "add counter") -> None:
+    def write(self, *births: int, without: str = "", text: str = "add counter", link: str = "eth0") -> None:
         """Have counters for sessions of these births.
 
         Args:
             births: of the sessions.
             without: a counter that is to go.
             text: of the transaction.
+            link: of the service.
         """
         self.keeper.births = {str(born): (born, born) for born in births}
-        names = {counter("d", born) for born in births} | {counter(k, born, "cable") for k in "io" for born in births}
-        want = Ruleset(chains={"c": Chain((str(births), without))}, counters=frozenset(names - {without}))
+        tables = {}
+        for kind, name in (("i", "received"), ("o", "sent")):
+            elements = {f"{born} . {link}": counter(kind, born, "cable") for born in births}
+            kept = (Share({key: of}) for key, of in elements.items() if of != without)
+            tables[name] = Table.of("set", f"type mark . ifname{COUNTS}", tuple(kept))
+        lost = frozenset(counter("d", born) for born in births)
+        want = Ruleset(tables, {"c": Chain((str(births), without, link))}, lost)
         step = Step(Verb.ADD, Load(want, self.have, "add table x" if self.have is None else text))
         assert self.meter.apply([step]) == ((step,), ())
         self.have = want
@@ -178,6 +189,17 @@ def test_a_counter_that_goes_from_a_session_is_read_before(scene: Scene) -> None
 
     assert scene.kernel.read == 1
     assert scene.sent(1, now=True) == 5
+
+
+def test_a_link_that_gets_another_name_goes_on_counting(scene: Scene) -> None:
+    scene.kernel.counts[counter("o", 1, "cable")] = (5, 500)
+
+    scene.write(1, link="wan")
+
+    assert scene.kernel.counts[counter("o", 1, "cable")] == (0, 0)
+    assert scene.sent(1, now=True) == 5
+    scene.kernel.counts[counter("o", 1, "cable")] = (2, 200)
+    assert scene.sent(1, now=True) == 7
 
 
 def test_a_table_that_is_made_anew_is_read_before(scene: Scene) -> None:

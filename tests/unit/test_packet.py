@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpathd.model.packet import Chain, Ruleset, Share, Table
-from mpathd.plan.nft import differences
+from mpathd.model.packet import Chain, Ruleset, Share, Table, differences
 
 BAGS = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from(["", "x", "y"]), max_size=3)
 MANY = st.lists(BAGS, max_size=4)

@@ -10,14 +10,20 @@ import struct
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from ..netlink import attribute
 from .netlink import NFT_SUBSYS, Netfilter
 
-GETCHAIN, GETRULE, GETSET, GETOBJ = 4, 7, 10, 19
+GETCHAIN, GETRULE, GETSET, GETSETELEM, GETOBJ = 4, 7, 10, 13, 19
+SET_ATTRIBUTE = 2  # NFTA_SET_ELEM_LIST_SET
+COUNTING = b"counter\0"  # in a set that says so of its elements (NFTA_SET_EXPR)
 TABLE_ATTRIBUTE = 1  # NFTA_CHAIN_TABLE, NFTA_RULE_TABLE and NFTA_SET_TABLE are one number
 # What a rule's counters have counted: name, header of NFTA_EXPR_DATA, bytes and packets. How often a chain is used
 # (NFTA_CHAIN_USE), which a transaction that fails changes for a moment.
 COUNTED = re.compile(rb"counter\0.{28}", re.DOTALL)
 USE = re.compile(rb"\x08\0\x06\0.{4}", re.DOTALL)
+# An element that counts (NFTA_SET_ELEM_EXPR: NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS), and behind it its comment
+# (NFTA_SET_ELEM_USERDATA: NFTNL_UDATA_SET_ELEM_COMMENT, its length, text).
+ELEMENT = re.compile(rb"counter\0.{4}\x0c\0\x01\0(.{8})\x0c\0\x02\0(.{8})..\x06\0\0.([^\0]*)\0", re.DOTALL)
 # NFTA_OBJ_TYPE is a counter (1), and NFTA_OBJ_DATA has NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS.
 VALUES = re.compile(rb"\x08\0\x03\0\0\0\0\x01.*?\x0c\0\x01\0(.{8})\x0c\0\x02\0(.{8})", re.DOTALL)
 SEAL = "seen_"  # name of the set that says: the table is as its maker left it
@@ -74,7 +80,7 @@ def listing(netfilter: Netfilter, name: str) -> Listing | None:
 
 
 def counters(netfilter: Netfilter, name: str) -> dict[str, tuple[int, int]]:
-    """Give packets and bytes of the counters in a table, by their names.
+    """Give packets and bytes of what counts in a table: counters by their names, elements by their comments.
 
     nft would fetch all elements of all sets for it.
 
@@ -87,6 +93,13 @@ def counters(netfilter: Netfilter, name: str) -> dict[str, tuple[int, int]]:
         if one.startswith(head) and (found := VALUES.search(one, len(head))):
             octets, packets = struct.unpack(">QQ", found[1] + found[2])
             out[_name(one, len(head))] = (packets, octets)
+    for one in netfilter.dump(NFT_SUBSYS | GETSET, head):
+        if one.startswith(head) and COUNTING in one:
+            asked = head + attribute(SET_ATTRIBUTE, _name(one, len(head)).encode() + b"\0")
+            for part in netfilter.dump(NFT_SUBSYS | GETSETELEM, asked):
+                for found in ELEMENT.finditer(part):
+                    octets, packets = struct.unpack(">QQ", found[1] + found[2])
+                    out[found[3].decode()] = (packets, octets)
     return out
 
 
