@@ -62,6 +62,11 @@ class Joined(Mapping[str, str]):
     def __len__(self) -> int:
         return sum(map(len, self._shares))
 
+    def __eq__(self, other: object) -> bool:
+        return self._whole() == (other._whole() if isinstance(other, Joined) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..model.numbers import Numbers
 from ..model.policy import Policy
-from ..model.routing import KernelState, Route
+from ..model.routing import KernelState, Route, Rule
 from ..model.words import Family
 from ..model.world import World
 from . import early, forward, marks, services
@@ -43,6 +43,24 @@ class Decided:
     caught: Mapping[int, early.Caught]
 
 
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What follows from the links alone, whatever sessions there are.
+
+    Args:
+        verdicts: whether each service is routed, by identifier.
+        routed: those that are, in some family.
+        tables: what the table of each holds, or would hold.
+        routes, rules: what should be in the kernel of it.
+    """
+
+    verdicts: Mapping[str, services.Verdicts]
+    routed: frozenset[str]
+    tables: Mapping[tuple[str, Family], frozenset[Route]]
+    routes: frozenset[Route]
+    rules: frozenset[Rule]
+
+
 def _union(*parts: frozenset[T]) -> frozenset[T]:
     nothing: frozenset[T] = frozenset()
     return nothing.union(*parts)
@@ -70,6 +88,18 @@ def _table(member: Member, family: Family, main: Main, numbers: Numbers, known: 
     return known.of(place, routes, member, family, around, numbers.protocol)
 
 
+def _linked(main: Main, found: tuple[Member, ...], ground: services.Ground, numbers: Numbers, known: Recall) -> Linked:
+    """Decide about the links; what one of them does leaves what was worked out for the others."""
+    known.turn()
+    decided = {m.id: known.of(m.link.index, services.verdicts, m, ground) for m in found}
+    routed = frozenset(name for name, of in decided.items() if any(verdict.routed for verdict in of.values()))
+    tables = {(m.id, family): _table(m, family, main, numbers, known) for m in found for family in Family}
+    filled = [tables[m.id, family] for m in found for family in Family if decided[m.id][family].routed]
+    claims = services.claims((m.id, known.of(m.link.index, services.sources, m, decided[m.id])) for m in found)
+    rules = [known.of(m.link.index, services.rules, numbers, m.table, claims[m.id]) for m in found]
+    return Linked(decided, routed, tables, known.of("routes", _union, *filled), known.of("rules", _union, *rules))
+
+
 def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decided:
     """Decide what should be in the kernel.
 
@@ -83,21 +113,18 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
     found = _found(world, policy, known)
     lent = {family: known.of(family, borrowing, world.main, world.lent, family) for family in Family}
     ground = services.Ground(world.uncopied, lent, policy.allow_borrowed, policy.source_order)
-    decided = {m.id: known.of(m.link.index, services.verdicts, m, ground) for m in found}
-    routed = frozenset(name for name, of in decided.items() if any(verdict.routed for verdict in of.values()))
-    choices = tuple(known.of(session.number, choose, session, found, routed) for session in policy.sessions)
-    links = _link_marks(world, policy, found, decided)
+    of_links = known.of("links", Recall)
+    linked = known.of("links", _linked, main, found, ground, numbers, of_links)
+    choices = tuple(known.of(session.number, choose, session, found, linked.routed) for session in policy.sessions)
+    links = _link_marks(world, policy, found, linked.verdicts)
 
-    tables = {(m.id, family): _table(m, family, main, numbers, known) for m in found for family in Family}
-    filled = [tables[m.id, family] for m in found for family in Family if decided[m.id][family].routed]
+    filled, rules = [linked.routes], [linked.rules]
     for choice in choices:
         if choice.marks and choice.defaults:
             mark = numbers.mark(choice.session.number)
-            theirs = tuple(tables[member.id, family] for family, member in choice.defaults.items())
+            theirs = tuple(linked.tables[member.id, family] for family, member in choice.defaults.items())
             filled.append(known.of(choice.session.number, marks.table, theirs, mark, numbers.protocol))
 
-    claims = services.claims((m.id, known.of(m.link.index, services.sources, m, decided[m.id])) for m in found)
-    rules = [known.of(m.link.index, services.rules, numbers, m.table, claims[m.id]) for m in found]
     for choice in choices:
         own = known.of(choice.session.number, Recall)  # its rules, link by link: one that goes leaves the others
         rules.append(known.of(choice.session.number, marks.rules, choice, numbers, own))
@@ -111,4 +138,4 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
 
     packets = ruleset(choices, found, numbers, links, forwarding=world.forwarding, recall=known)
     kernel = KernelState(known.of("routes", _union, *filled), known.of("rules", _union, *rules), packets, sockets)
-    return Decided(kernel, found, decided, choices, caught)
+    return Decided(kernel, found, linked.verdicts, choices, caught)

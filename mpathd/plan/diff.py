@@ -60,7 +60,9 @@ def phase(step: Step) -> Phase:
 
 def _order(step: Step) -> tuple[object, ...]:
     what, due = step.what, phase(step)
-    if isinstance(what, Load | Connections | Marking | Change):
+    if isinstance(what, Load):  # there is one at most
+        return (due, "")
+    if isinstance(what, Connections | Marking | Change):
         return (due, str(what))
     if isinstance(what, Route):
         # The kernel takes a gateway only when a route on the link leads to it; and gives no way back, so the

@@ -35,6 +35,7 @@ from ..model.routing import Action, Rule, Traffic
 from ..model.selector import PROTOCOLS, FlowSelector
 from ..model.session import Session
 from ..model.words import Family, Prefix, Technology
+from .membership import Member
 from .naming import technology
 from .recall import Recall
 from .sessions import Choice
@@ -251,9 +252,6 @@ def _traffics(match: Match, family: Family, bearer: Technology) -> Iterator[Traf
             yield Traffic(flow.destination, match.user, protocol, flow.sport, flow.dport)
 
 
-Ways = tuple[tuple[Family, Technology], ...]  # families that have a default service, and what it is made of
-
-
 def rules(
     choices: Iterable[Choice], of: Mapping[int, Caught], numbers: Numbers, recall: Recall
 ) -> tuple[frozenset[Rule], ...]:
@@ -272,13 +270,16 @@ def rules(
         number = choice.session.number
         mine = of[number].matches
         spots, first = places[first : first + len(mine)], first + len(mine)
-        ways = tuple((family, technology(member.link)) for family, member in choice.defaults.items())
-        out.append(recall.of(number, _rules, ways, mine, spots, numbers.mark(number), numbers))
+        out.append(recall.of(number, _rules, choice.defaults, mine, spots, numbers.mark(number), numbers))
     return tuple(out)
 
 
 def _rules(
-    ways: Ways, matches: tuple[Match, ...], places: tuple[int | None, ...], table: int, numbers: Numbers
+    ways: Mapping[Family, Member],
+    matches: tuple[Match, ...],
+    places: tuple[int | None, ...],
+    table: int,
+    numbers: Numbers,
 ) -> frozenset[Rule]:
     return frozenset(
         Rule(
@@ -287,8 +288,8 @@ def _rules(
         )
         for match, place in zip(matches, places, strict=True)
         if place is not None
-        for family, bearer in ways
-        for traffic in _traffics(match, family, bearer)
+        for family, member in ways.items()
+        for traffic in _traffics(match, family, technology(member.link))
         for step, (where, suppress) in enumerate(((table, 0), (MAIN, SPLIT[family]), (table, None)))
     )  # fmt: skip
 
