@@ -15,7 +15,7 @@ from ..model.marking import Marking
 from ..model.packet import Connections, Load, Ruleset
 from ..model.routing import KernelState, Route, Rule, Step, Verb
 from ..model.statistics import Count
-from ..model.world import Link, World
+from ..model.world import Link, Stranger, World
 from . import device, sysctl
 from .bpf import Sockets
 from .mptcp import Backend, LinkFlags, PathManager
@@ -80,7 +80,7 @@ class Machine:
         base = self._rtnetlink.look(protocol, whole=whole or self.watch.waiting())
         packets, digest = self._nftables.look()
         sockets, homes = self._sockets.look()
-        rest = (digest, sockets, homes, self._sysctls.numbers())
+        rest = (digest, sockets, homes, self._sysctls.numbers(), self._nftables.strangers)
         if base is not self._base or packets is not self._world.have.packets or rest != self._rest:
             self._world = self._joined(base, packets, *rest)
             self._base, self._rest = base, rest
@@ -94,6 +94,7 @@ class Machine:
         sockets: frozenset[Marking],
         homes: frozenset[str],
         numbers: tuple[int, ...],
+        strangers: tuple[Stranger, ...],
     ) -> World:
         """What has not changed stays the same object."""
         before, links, have = self._world, self._world.links, self._world.have
@@ -109,6 +110,7 @@ class Machine:
             homes=homes,
             no_sockets=self._sockets.missing,
             digest=digest,
+            strangers=strangers,
             rp_filter_all=rp_filter,
             forwarding=any(forwarding),
             arp_ignore_all=arp_ignore,

@@ -121,6 +121,19 @@ class Uncopied:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """A chain of another nft table that uses bits of marks.
+
+    Args:
+        chain: family, table and chain, as nft prints them.
+        bits: those that its rules ask for, or set.
+    """
+
+    chain: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """Everything that decisions are made from.
 
@@ -137,6 +150,7 @@ class World:
         had: rules that the last pass made true; somebody may have taken them away since.
         foreign: routes of others in tables that are neither main nor the kernel's own.
         dead_ends: by family, the lowest metric of a default of main that is an error route (unreachable, blackhole).
+        strangers: chains of other nft tables that use bits of marks.
         walls: such routes in other tables: family, table, and the route in the words of `ip`.
         rp_filter_all: net.ipv4.conf.all.rp_filter; the kernel takes the greater of it and the link's.
         arp_ignore_all: the same for arp_ignore.
@@ -157,6 +171,7 @@ class World:
     had: frozenset[Rule] = frozenset()
     foreign: tuple[Route, ...] = ()
     dead_ends: Mapping[int, int] = field(default_factory=dict)
+    strangers: tuple[Stranger, ...] = ()
     walls: tuple[tuple[Family, int, str], ...] = ()
     rp_filter_all: int = 0
     arp_ignore_all: int = 0

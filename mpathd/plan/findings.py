@@ -12,7 +12,7 @@ from ..model.routing import Rule
 from ..model.session import Origin
 from ..model.view import Finding, Service
 from ..model.words import Family, Prefix, Severity, host
-from ..model.world import World
+from ..model.world import Stranger, World
 from .membership import Member
 from .picked import listed, told, unfit
 from .prefixes import span
@@ -48,6 +48,7 @@ class Sessions:
     Args:
         policy: what is wished for.
         rules: of others.
+        strangers: chains of others in nft that use bits of marks.
         services: as shown.
         missed: what of a session has no early rules, in words.
         unmarked: why no socket is marked; empty if they are.
@@ -56,6 +57,7 @@ class Sessions:
 
     policy: Policy
     rules: tuple[Rule, ...]
+    strangers: tuple[Stranger, ...]
     services: tuple[Service, ...]
     missed: tuple[str, ...]
     unmarked: str
@@ -233,12 +235,17 @@ def _taken(scene: Scene) -> Iterator[Finding]:
 
 
 def _marks(scene: Sessions) -> Iterator[Finding]:
-    """Rules of others that look at bits of our marks; sessions avoid the marks that they would match."""
+    """Rules of others, of `ip` and of nft, that use bits of our marks; sessions avoid marks that `ip` rules match."""
     mask = scene.policy.numbers.mark_mask
+    cure = "give mpathd other bits: mark_mask and mark_base in [numbers]"
     rules = [rule for rule in scene.rules if rule.mask & mask and rule.mark & mask]
     if scene.policy.sessions and rules:
         text = f"{len(rules)} rules of others use bits of mpathd's mark mask {mask:#x}, for example: {rules[0].words()}"
-        yield Finding("mark-shared", Severity.LOW, text, "give mpathd other bits: mark_mask and mark_base in [numbers]")
+        yield Finding("mark-shared", Severity.LOW, text, cure)
+    chains = [stranger.chain for stranger in scene.strangers if stranger.bits & mask]
+    if scene.policy.sessions and chains:
+        text = f"{len(chains)} nft chains of others use bits of mpathd's mark mask {mask:#x}, for example: {chains[0]}"
+        yield Finding("mark-shared", Severity.LOW, text, f"see: nft list chain {chains[0]}; {cure}")
 
 
 def _unbound(scene: Sessions) -> Iterator[Finding]:

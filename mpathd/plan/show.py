@@ -47,11 +47,11 @@ def show(world: World, policy: Policy, decided: Decided, recall: Recall | None =
     sessions = tuple(known.of(c.session.number, _session, c, policy.numbers) for c in decided.choices)
     missed = tuple(decided.caught[session.number].missed for session in policy.sessions)
     # What is ours in the kernel, and when to look again, are nothing that a check asks for.
-    seen = replace(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None)
+    seen = replace(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None, strangers=())
     scene = findings.Scene(seen, replace(policy, sessions=()), decided.members, shown)
     unmarked = lacking(world, policy)
     homes = world.homes if unmarked else NO_HOMES
-    marked = findings.Sessions(policy, world.rules, shown, missed, unmarked, homes)
+    marked = findings.Sessions(policy, world.rules, world.strangers, shown, missed, unmarked, homes)
     troubles = (
         *known.of("services", findings.of_services, scene),
         *known.of("sessions", findings.of_sessions, marked),
