@@ -13,6 +13,7 @@ from ..model.session import ANY_BEARER, ConnectionType, Session, Without
 from ..model.words import Family, ServiceState
 from .membership import Member
 from .naming import technology
+from .picked import picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ def choose(session: Session, found: Sequence[Member], routed: frozenset[str]) ->
         whole = taken[0] if len(taken) == 1 else ""
         members = tuple(m for m in allowed if m.id in routed and m.id != whole)
     else:
-        members = tuple(m for m in allowed if m.id in routed and m.id in by_hand)
+        named = picked(by_hand, {member.id: member.link.name for member in found})
+        members = tuple(m for m in allowed if m.id in routed and m.id in named)
     counted = tuple(m for m in found if _interface(session, m) and _rank(session, m) is not None)
     return Choice(session, defaults, members, verdicts, counted)

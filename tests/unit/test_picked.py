@@ -8,7 +8,7 @@ from mpathd.model.errors import InvalidArguments
 from mpathd.model.policy import ServiceSettings
 from mpathd.model.view import Service
 from mpathd.model.words import ServiceState, Technology
-from mpathd.plan.picked import check, unfit
+from mpathd.plan.picked import check, picked, unfit
 
 
 def service(name: str, settings: ServiceSettings) -> Service:
@@ -49,3 +49,16 @@ def test_where_there_is_none_it_says_so() -> None:
 @pytest.mark.parametrize("given", [None, [], [""], ["*"], ["*", "none"], "none", [7]])
 def test_no_list_of_names_and_a_star_are_not_looked_at(given: object) -> None:
     check(given, HERE)
+
+
+def test_a_name_is_an_identifier_an_interface_or_the_beginning_of_one_service() -> None:
+    here = {"ethernet_36_cable": "eth0", "ethernet_4b_cable": "eth01", "vpn_tun0": "tun0"}
+
+    found = {name: picked([name], here) for name in ("ethernet_4b_cable", "eth0", "vpn", "tu", "eth", "x", "")}
+
+    one = {"ethernet_4b_cable": "ethernet_4b_cable", "eth0": "ethernet_36_cable", "vpn": "vpn_tun0", "tu": "vpn_tun0"}
+    assert found == {name: frozenset({one[name]} if name in one else ()) for name in found}
+
+
+def test_the_beginning_of_several_is_no_name() -> None:
+    assert unfit(["o", "al"], HERE) == {"o": "it fits 2 services"}
