@@ -38,17 +38,19 @@ class Policies:
     def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
         """Read all files: the sessions they ask for, and what is wrong with files.
 
-        A file that is bad keeps its last good version in force.
+        A file that is bad keeps its last good version in force; if it never was good, the one that it replaces stays.
         """
-        chosen: dict[str, Path] = {}
+        versions: dict[str, list[Path]] = {}  # of one name; the first one that can be read is in force
         for folder in self.folders:
             for path in sorted(folder.glob("*")) if folder.is_dir() else ():
                 if path.suffix in ENDINGS and not path.name.startswith("."):
-                    chosen[path.name] = path
+                    versions.setdefault(path.name, []).insert(0, path)
         findings: list[Finding] = []
         good: dict[Path, PolicyFile] = {}
         half = self._writing()
-        for path in chosen.values():
+        for path in (path for paths in versions.values() for path in paths):
+            if any(other in good for other in versions[path.name]):
+                continue
             if path in half and path in self._good:
                 good[path] = self._good[path]
                 continue
