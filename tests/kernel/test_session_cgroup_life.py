@@ -153,6 +153,22 @@ def test_with_another_number_sockets_get_the_new_mark(case: Case, group: Cgroup,
         case.lab.ip("client", f"rule del {rule}")
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sockets_of_an_ended_session_are_not_the_next_ones(case: Case, group: Cgroup, peer: Peer, family: int) -> None:
+    """Its number is given again, and with it the mark."""
+    case.session("s", cgroup=group.path, allowed_interface="vethc2")
+    talks = {kind: peer.open(kind, family) for kind in ("udp", "tcp", "mptcp")}
+    for kind, number in talks.items():
+        assert peer.reach(kind, family, PORT, number=number).mark, kind
+    marks = case.marks()
+
+    case.drop("s")
+    case.session("next", flow_selectors=UNUSED, allowed_interface="nosuch0")
+
+    assert case.marks() == marks
+    assert {peer.mark(number) for number in talks.values()} == {0}
+
+
 def test_other_namespaces_are_not_touched(case: Case, group: Cgroup, peer: Peer) -> None:
     """A process of the same group in another namespace: the folder is the machine's, the session is not."""
     case.session("s", cgroup=group.path, allowed_interface="vethc2")

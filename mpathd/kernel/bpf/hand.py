@@ -95,6 +95,8 @@ class Sockets:
         with suppress(OSError), self._opened(gone.group) as folder:
             for hook in Hook:
                 self._detach(folder, hook)
+            if gone.mark:  # it is given to another session next
+                older.mark(self._path(gone.group), replace(gone, mark=0), self._cookie, gone.mark)
         if self._there is not None:
             self._there.pop(gone.group, None)
         self._tidy(gone.group)
