@@ -110,7 +110,8 @@ class Part:
 
 
 def _quoted(name: str) -> str:
-    return '"' + name.replace('"', "") + '"'
+    plain = name.replace('"', "")
+    return f'"{plain[:-1]}\\*"' if plain.endswith("*") else f'"{plain}"'  # nft takes a last * for all that begin so
 
 
 def _marked(what: str, mark: int, numbers: Numbers) -> str:
