@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 
+from . import disk
 from .accounts import NAMES
 from .model.errors import ConfigError
 from .model.path import fit
@@ -18,6 +20,7 @@ from .plan.policyfile import PolicyFile, parse
 FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
 CONNMAN_FOLDER = Path("/var/lib/connman/session_policy_local")  # of its plugin; read where mpathd stands in for it
 GRACE = 0.25  # seconds that a file which is gone stays in force; who watches reads again after that
+LONGEST = 16 * 1024 * 1024  # bytes of a file; ten thousand selectors of the longest form have 1,300,000
 ENDINGS = (".toml", ".policy")
 
 
@@ -55,7 +58,7 @@ class Policies:
                 good[path] = self._good[path]
                 continue
             try:
-                good[path] = parse(path.read_text(), str(path), NAMES)
+                good[path] = parse(disk.text(path, LONGEST), _shown(path), NAMES)
             except FileNotFoundError:  # gone since the folder was listed
                 continue
             except (ConfigError, OSError, UnicodeDecodeError) as error:
@@ -83,7 +86,14 @@ class Policies:
         return [path for path, since in self._missed.items() if now - since < GRACE]
 
     def _bad(self, path: Path, error: Exception) -> Finding:
-        text = error.text if isinstance(error, ConfigError) else f"{path}: {error}"
+        text = error.text if isinstance(error, ConfigError) else f"{_shown(path)}: {error}"
         kept = "its last good version stays in force" if path in self._good else "nothing of it is in force"
         hint = error.hint if isinstance(error, ConfigError) else "mpathd must be able to read it as text"
-        return Finding("policy", Severity.HIGH, f"{text}; {kept}", f"{hint}; then: mpathctl policy check {path}")
+        return Finding(
+            "policy", Severity.HIGH, f"{text}; {kept}", f"{hint}; then: mpathctl policy check {_shown(path)}"
+        )
+
+
+def _shown(path: Path) -> str:
+    """A path as text: what of its name is none is written as numbers, since D-Bus and terminals take no other."""
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -12,6 +12,8 @@ from .model.statistics import Count, Counted
 from .model.words import Address
 
 Numbers = Mapping[str, tuple[int, int]]
+# What reading a file raises that is not what we have written: numbers too large, lists too deep, no text, no numbers.
+UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Runtime:
@@ -33,7 +35,7 @@ class Runtime:
                 told = data.get("counted", {})
                 before, after = _counts(told.get("before", {})), _counts(told.get("after", {}))
                 self._last = numbers, Counted(before, after, str(told.get("digest", "")))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except UNFIT:
                 self._last = {}, Counted()
         return self._last
 
@@ -94,7 +96,7 @@ class Bonds:
             before, raised = data["before"], data["raised"]
             learned = int(data["room"]), int(data["ceiling"])
             return Kept(mine, None if before is None else _limits(before), _limits(raised), *learned)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except UNFIT:
             return None
 
     def save(self, kept: Kept) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x8, 0x40, 0x80
 IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
-IN_ONLYDIR = 0x01000000
+IN_Q_OVERFLOW, IN_ONLYDIR = 0x4000, 0x01000000
 EVENT = struct.Struct("=iIII")  # watch, mask, cookie, length of the name
 MASK = (
     IN_MODIFY
@@ -104,6 +104,8 @@ class Inotify:
         if mask & IN_MODIFY and folder is not None:
             self._writing.add(folder / name)
             return  # half of something is no news
+        if mask & IN_Q_OVERFLOW:  # among what was lost may be that they were closed
+            self._writing.clear()
         if folder is not None:
             self._writing.discard(folder / name)
         self._news = True

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from operator import itemgetter
 
 TABLE = "inet mpathd"
+DYNAMIC = "flags dynamic"  # in the type of a set that packets fill
 SORTED = 512  # elements
 COUNTS = "; counter"  # behind the type of a set
 _first = itemgetter(0)

@@ -40,14 +40,17 @@ def number(
     """
     strangers = tuple(rules)
     sessions = tuple(wanted)
+    last = min(SESSIONS, numbers.mark_mask // numbers.mark_base)
     taken = {
         kept[s.name][0]
         for s in sessions
-        if s.name in kept and not foreign(numbers.mark(kept[s.name][0]), strangers, numbers.mark_mask)
+        if s.name in kept
+        and 0 < kept[s.name][0] <= last
+        and not foreign(numbers.mark(kept[s.name][0]), strangers, numbers.mark_mask)
     }
     youngest = max((born for _, born in kept.values()), default=0)
     out: list[Session] = []
-    free, last = 1, min(SESSIONS, numbers.mark_mask // numbers.mark_base)
+    free = 1
     for settings in sessions:
         own, born = kept.get(settings.name, (0, 0))
         if not born:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..model.numbers import Numbers
-from ..model.packet import COUNTS, Chain, Ruleset, Share, Table
+from ..model.packet import COUNTS, DYNAMIC, Chain, Ruleset, Share, Table
 from ..model.session import Nat
 from ..model.statistics import counter
 from ..model.words import Family
@@ -42,7 +42,7 @@ BITS = {Family.INET: 4, Family.INET6: 6}  # in names of sets
 # "answers" are nobody's session. Shorter than conntrack's own memory of an
 # unanswered datagram (30 s), so that what it has forgotten by itself is not meant. The kernel makes room for all of
 # `size` at once: nft's own 65,535 are a MiB for each family, which takes 0.2 ms to clear.
-LATE = "flags dynamic,timeout; timeout 20s; size 16384"
+LATE = f"{DYNAMIC},timeout; timeout 20s; size 16384"
 OPENED = "ct direction original meta l4proto { tcp, udp }"
 TALK = " . meta l4proto . th dport . th sport"
 
@@ -110,7 +110,8 @@ class Part:
 
 
 def _quoted(name: str) -> str:
-    return '"' + name.replace('"', "") + '"'
+    plain = name.replace('"', "")
+    return f'"{plain[:-1]}\\*"' if plain.endswith("*") else f'"{plain}"'  # nft takes a last * for all that begin so
 
 
 def _marked(what: str, mark: int, numbers: Numbers) -> str:

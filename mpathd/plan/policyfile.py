@@ -97,7 +97,7 @@ def _priority(value: object) -> int:
 
 def _cgroup(value: object) -> str:
     text = _text(value).strip("/")
-    if not text or ".." in text.split("/"):
+    if "\0" in text or {"", ".", ".."} & set(text.split("/")):  # one group has one name
         raise Unfit('expected a control group below the root, for example "/system.slice/backup.service"')
     return text
 

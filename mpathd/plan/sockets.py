@@ -45,7 +45,7 @@ def markings(choices: Iterable[Choice], homes: Container[str], numbers: Numbers)
 
 def _markings(every: tuple[Choice, ...], homes: Container[str], numbers: Numbers) -> Iterator[Marking]:
     taken: set[str] = set()
-    for choice in sorted(every, key=lambda choice: (-choice.session.settings.priority, choice.session.born)):
+    for choice in sorted(every, key=_rank):
         settings = choice.session.settings
         own = named(settings)
         # Whoever may enter has been let in; a group that is only named has others in it as well.
@@ -58,9 +58,17 @@ def _markings(every: tuple[Choice, ...], homes: Container[str], numbers: Numbers
                 yield Marking(group, mark, numbers.mark_mask, user, choice.marks)
 
 
+def _rank(choice: Choice) -> tuple[bool, int, int]:
+    """Who comes first where several name one group: a user without rights, whose program serves him alone, is last."""
+    settings = choice.session.settings
+    return settings.only_user is not None, -settings.priority, choice.session.born
+
+
 def _alone(choice: Choice, user: int, every: Iterable[Choice]) -> bool:
     """Whether no other session has a say in a user's traffic: a mark at the socket would go before its selectors."""
     if choice.session.settings.only_user not in {None, user}:
         return False
     others = (other.session.settings for other in every if other is not choice)
-    return not any(s.selectors or s.groups or user in s.users or s.only_user == user for s in others)
+    return not any(
+        s.only_user == user or (s.only_user is None and (s.selectors or s.groups or user in s.users)) for s in others
+    )

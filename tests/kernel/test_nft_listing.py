@@ -14,6 +14,9 @@ from labkit import netns
 from mpathd.kernel.nftables import Nftables
 from mpathd.kernel.nftables.listing import Listing, counters, listing
 from mpathd.kernel.nftables.netlink import Netfilter
+from mpathd.model.packet import Chain, Load, Ruleset, Table
+from mpathd.plan import nft as words
+from mpathd.plan.packets import LATE
 
 T = TypeVar("T")
 OURS = """
@@ -161,3 +164,24 @@ def test_a_fresh_hand_reads_counters_first(space: str) -> None:
 
     assert netns.in_ns(space, hand.counters)["one"] == (3, 4)
     hand.close()
+
+
+def test_what_packets_have_put_into_a_set_outlives_a_table_made_anew(space: str) -> None:
+    """By it the last words of closed sockets are known, which no selector knows: they are refused, and do not leak."""
+    late = Table("set", f"type ipv6_addr . inet_proto . inet_service . inet_service; {LATE}")
+    want = Ruleset({"late6": late, "empty": late}, {"one": Chain(("accept",))})
+    load = Load(want, None, words.whole(want))
+    hand = netns.in_ns(space, Nftables)
+    try:
+        assert netns.in_ns(space, lambda: (hand.look(), hand.apply(load, load.text))[1]) == ""
+        nft(space, "add element inet mpathd late6 { 2001:db8::9 . tcp . 443 . 50000, 2001:db8::9 . udp . 53 . 50001 }")
+
+        assert netns.in_ns(space, lambda: hand.apply(load, load.text)) == ""
+        assert netns.in_ns(space, lambda: hand.apply(load, load.text)) == ""
+    finally:
+        hand.close()
+
+    argv = ["ip", "netns", "exec", space, "nft", "-nn", "list", "set", "inet", "mpathd", "late6"]
+    there = " ".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
+    assert "2001:db8::9 . 6 . 443 . 50000" in there
+    assert "2001:db8::9 . 17 . 53 . 50001" in there

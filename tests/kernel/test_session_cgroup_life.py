@@ -12,7 +12,7 @@ import pytest
 from kernel.helpers_cgroup import Cgroup, Hook, Program, programs, tree
 from kernel.helpers_early import way
 from kernel.helpers_peer import SESSION_FACE, Peer, Reached, Refused
-from kernel.helpers_sessions import FAMILIES, KINDS, OF, OTHER, PORT, TIMED_OUT, Case
+from kernel.helpers_sessions import FAMILIES, KINDS, OF, OTHER, PORT, SERVER, TIMED_OUT, Case
 from kernel.helpers_shared import answers, keeping, lab
 from labkit.agent import eventually
 
@@ -129,6 +129,44 @@ def test_changed_in_place(case: Case, group: Cgroup, peer: Peer) -> None:
         case.session("s", users=[USER], allowed_interface="vethc3")
         goes(other, 1, marked=False)
         assert ours(second.folder) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_another_number_sockets_get_the_new_mark(case: Case, group: Cgroup, peer: Peer, family: int) -> None:
+    """A rule of somebody else comes to match the mark: what has the old one would be nobody's, and leave by main."""
+    case.session("s", cgroup=group.path, allowed_interface="vethc2")
+    talks = {kind: peer.open(kind, family) for kind in ("udp", "tcp", "mptcp")}
+    for kind, number in talks.items():
+        assert peer.reach(kind, family, PORT, number=number).ways == (way(2, family),)
+    (mark,) = case.marks()
+    rule = f"fwmark {mark:#x}/0x7fff0000 lookup main pref 31000"
+    case.lab.ip("client", f"rule add {rule}")
+    try:
+        eventually(lambda: case.marks() not in ([], [mark]), what="it has another number")
+        case.settle()
+        case.reset()
+
+        assert [peer.talk(number) for number in talks.values()] == [1, 1, 1]
+        case.arrived()
+        assert set(case.ways(dst=SERVER[family], dport=PORT)) == {way(2, family)}
+    finally:
+        case.lab.ip("client", f"rule del {rule}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sockets_of_an_ended_session_are_not_the_next_ones(case: Case, group: Cgroup, peer: Peer, family: int) -> None:
+    """Its number is given again, and with it the mark."""
+    case.session("s", cgroup=group.path, allowed_interface="vethc2")
+    talks = {kind: peer.open(kind, family) for kind in ("udp", "tcp", "mptcp")}
+    for kind, number in talks.items():
+        assert peer.reach(kind, family, PORT, number=number).mark, kind
+    marks = case.marks()
+
+    case.drop("s")
+    case.session("next", flow_selectors=UNUSED, allowed_interface="nosuch0")
+
+    assert case.marks() == marks
+    assert {peer.mark(number) for number in talks.values()} == {0}
 
 
 def test_other_namespaces_are_not_touched(case: Case, group: Cgroup, peer: Peer) -> None:

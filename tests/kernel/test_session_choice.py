@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -384,3 +385,23 @@ def test_nothing_leaves_with_a_wrong_source_through_switches(elsewhere: Case) ->
     found = set(case.ways(dport=PORT))
     assert found <= right
     assert not {w for w in found if w[0] == "vethr3"}
+
+
+def test_a_link_whose_name_is_a_wildcard_of_nft(case: Case) -> None:
+    """The kernel allows it. The table is taken, and the link is meant, not all whose names begin so."""
+    ip = partial(case.lab.ip, "client")
+
+    def renamed(old: str, new: str) -> None:
+        for words in (f"set {old} down", f"set {old} name {new}", f"set {new} up"):
+            ip(f"link {words}")
+        ip(f"route replace default via 10.0.3.1 dev {new} metric 300")
+
+    renamed("vethc3", "veth*")
+    try:
+        case.session("s", flow_selectors=FLOW, allowed_interface="veth*")
+        case.goes(way(3, 4), 4)
+        case.session("s", flow_selectors=FLOW, allowed_interface="nosuch0")
+        case.refused(4)
+        assert [found for found in case.status()["Findings"] if found["Code"] == "refused"] == []
+    finally:
+        renamed("veth*", "vethc3")

@@ -55,3 +55,10 @@ def test_age_is_kept_apart_from_the_number() -> None:
 
     assert second["young"].number < second["b"].number
     assert second["young"].born > second["b"].born
+
+
+def test_a_kept_number_that_no_mark_has_any_more_is_given_anew() -> None:
+    """With a narrower mask; whoever comes behind it has one too."""
+    few = Numbers(mark_mask=0x00030000)
+
+    assert _given("abc", {"a": 9, "b": 2, "c": -1}, numbers=few) == {"a": 1, "b": 2, "c": 3}

@@ -1,42 +1,67 @@
-"""Files of one name in several folders: which of them is in force."""
+"""Policy files that are no files, or hold what no system call takes: each is reported, and delays or stops nobody."""
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mpathd.policies import Policies
+from mpathd.model.session import SessionSettings
+from mpathd.model.view import Finding
+from mpathd.policies import LONGEST, Policies
+
+GOOD = "[session.a]\nusers = [1]\n"
 
 
-def _written(path: Path, text: str) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-    return path
+def _sparse(path: Path) -> None:
+    with path.open("w") as file:
+        file.truncate(LONGEST + 1)
 
 
-def _session(name: str) -> str:
-    return f"[session.{name}]\nusers = [0]\n"
+STRANGE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "fifo": ("x.toml", os.mkfifo),
+    "device": ("x.toml", lambda path: path.symlink_to("/dev/zero")),
+    "folder": ("x.toml", Path.mkdir),
+    "loop": ("x.toml", lambda path: path.symlink_to(path)),
+    "huge": ("x.toml", _sparse),
+    "user with NUL": ("x.toml", lambda path: path.write_text('[session.x]\nusers = ["a\\u0000b"]\n')),
+    "group with NUL": ("x.toml", lambda path: path.write_text('[session.x]\ngroups = ["a\\u0000b"]\n')),
+    "group's name with NUL": ("x.toml", lambda path: path.write_text('[session.x]\ncgroup = "/a\\u0000b"\n')),
+    "ConnMan's with NUL": ("x.policy", lambda path: path.write_text("[policy_x]\nuid = a\0b\n")),
+}
 
 
-@pytest.mark.parametrize("text", ["", "[session.upper", "[session.upper]\n"])
-@pytest.mark.parametrize("writing", [True, False])
-def test_a_bad_file_leaves_the_one_below_in_force(tmp_path: Path, text: str, *, writing: bool) -> None:
-    """Also while it is being written: between its first byte and its last nothing of the session may leak."""
-    _written(tmp_path / "usr" / "a.toml", _session("lower"))
-    upper = tmp_path / "etc" / "a.toml"
-    policies = Policies([tmp_path / "usr", tmp_path / "etc"], lambda: frozenset({upper} if writing else ()))
-    assert [settings.name for settings in policies.load()[0]] == ["lower"]
+def _loaded(folder: Path) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
+    """Load the folder in a thread, since some files keep whoever opens or reads them."""
+    found: list[tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]] = []
+    thread = threading.Thread(target=lambda: found.append(Policies([folder]).load()), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert found, "it does not come back, or has failed"
+    return found[0]
 
-    _written(upper, text)
-    sessions, findings = policies.load()
 
-    assert [settings.name for settings in sessions] == ["lower"]
-    assert [finding.code for finding in findings] == ["policy"]
-    assert str(upper) in findings[0].text
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_strange_file_is_reported_and_the_others_are_in_force(tmp_path: Path, strange: str) -> None:
+    name, make = STRANGE[strange]
+    (tmp_path / "good.toml").write_text(GOOD)
+    make(tmp_path / name)
 
-    _written(upper, _session("upper"))
-    writing = False
-    assert [settings.name for settings in policies.load()[0]] == ["upper"]
-    _written(upper, text)
-    assert [settings.name for settings in policies.load()[0]] == ["upper"]
+    sessions, (finding,) = _loaded(tmp_path)
+
+    assert [session.name for session in sessions] == ["a"]
+    assert name in finding.text
+
+
+def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:
+    """D-Bus and terminals take no other."""
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.toml")).write_text(GOOD)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.toml")).write_text("bad")
+
+    (session,), (finding,) = _loaded(tmp_path)
+
+    assert "\\xff.toml" in session.owner.encode().decode()
+    assert "\\xfe.toml" in f"{finding.text}{finding.cure}".encode().decode()

@@ -38,6 +38,23 @@ def test_with_the_socket_engine_groups_are_marked_and_nothing_is_lacking() -> No
     assert said(ON, POLICY) == []
 
 
+def test_a_user_without_rights_takes_no_group_from_others() -> None:
+    """Also not by a higher priority: his programs would mark his own sockets there, and nobody else's."""
+    mine = SessionSettings("mine", Origin.DBUS, ":1.7", cgroup="/a.slice", only_user=7, priority=1000)
+    policy = Policy(sessions=(Session(mine, 1, 1), Session(SESSIONS[0], 2, 2)))
+    (marking,) = desire(ON, policy).kernel.sockets
+    assert (marking.mark, marking.user) == (policy.numbers.mark(2), None)
+
+
+def test_a_user_without_rights_does_not_keep_others_from_their_group() -> None:
+    """His selectors and groups catch nothing of theirs."""
+    users = SessionSettings("users", Origin.POLICY, "x", users=(7,))
+    mine = SessionSettings("mine", Origin.DBUS, ":1.8", selectors=(FlowSelector(),), only_user=8)
+    world = World({}, homes=frozenset({"/user.slice/user-7.slice"}))
+    policy = Policy(sessions=(Session(users, 1, 1), Session(mine, 2, 2)))
+    assert {m.group for m in desire(world, policy).kernel.sockets} >= {"/user.slice/user-7.slice"}
+
+
 @pytest.mark.parametrize(
     ("world", "policy", "why", "cure"),
     [

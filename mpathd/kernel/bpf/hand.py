@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ...model.errors import Refusal
@@ -65,7 +66,8 @@ class Sockets:
         try:
             with self._opened(want.group) as folder:
                 inode, level = os.fstat(folder).st_ino, len(Path(want.group).parts) - 1
-                self._there[want.group] = Marking(want.group, UNKNOWN, 0), inode  # some of it, until all is done
+                was, _ = self._there.get(want.group, (Marking(want.group, UNKNOWN, 0), 0))
+                self._there[want.group] = replace(was, mask=0), inode  # some of it, until all is done
                 for hook in (*MARKS, Hook.EGRESS):
                     if hook is Hook.EGRESS and not want.guard:
                         self._detach(folder, hook)
@@ -74,7 +76,7 @@ class Sockets:
                         self._put(folder, hook, program(hook, want, self._cookie, inode, level))
                     except OSError as error:
                         trouble = trouble or error
-            older.mark(self._path(want.group), want, self._cookie)
+            older.mark(self._path(want.group), want, self._cookie, was.mark)
         except OSError as error:
             trouble = error
         if trouble is not None:
@@ -93,6 +95,8 @@ class Sockets:
         with suppress(OSError), self._opened(gone.group) as folder:
             for hook in Hook:
                 self._detach(folder, hook)
+            if gone.mark:  # it is given to another session next
+                older.mark(self._path(gone.group), replace(gone, mark=0), self._cookie, gone.mark)
         if self._there is not None:
             self._there.pop(gone.group, None)
         self._tidy(gone.group)

@@ -7,9 +7,11 @@ given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so text
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from time import monotonic
 
-from ...model.packet import TABLE, Load, Ruleset
+from ...model.packet import DYNAMIC, TABLE, Load, Ruleset
 from ...model.statistics import Count
 from ...model.world import Stranger
 from .conntrack import forget
@@ -20,6 +22,8 @@ from .strangers import strangers
 
 NAME = TABLE.partition(" ")[2]
 REST = 50  # times as long as reading others' rules took, they are not read again: who changes them often costs 2 %
+ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
+TIMES = re.compile(r" (?:timeout|expires) \w+")
 STATE = "state_"  # name of the set that carries the digest (plan/nft.py)
 
 
@@ -111,10 +115,14 @@ class Nftables:
         library = self._open()
         if library is None:
             return self.missing
-        old = self._listing.seal if self._listing is not None else ""
-        goes = f"delete set {TABLE} {old}\n" if old and not load.anew else ""
+        seal = self._listing.seal if self._listing is not None else ""
+        more = "" if load.anew or not seal else f"delete set {TABLE} {seal}\n"
+        if load.anew and self._digest:
+            more = "".join(_stays(library, load.want))
         before = self._netfilter.generation()
-        _, error = library.run(text + goes)
+        _, error = library.run(text + more)
+        if error and load.anew and more:  # a set of another version may have held something else
+            _, error = library.run(text)
         after = self._netfilter.generation()
         # Each transaction counts one: if somebody else's came in between, nobody knows what the table holds now.
         ours = not error and after == before + 1
@@ -144,6 +152,13 @@ class Nftables:
             self._generation, self._listing = self._generation + 1, found.sealed
         else:
             self._generation, self._known, self._digest = -2, None, "?"
+
+
+def _stays(library: Library, want: Ruleset) -> Iterator[str]:
+    """What packets have put into sets, which nobody else knows, for a table that is made anew."""
+    for name, table in want.tables.items():
+        if DYNAMIC in table.type and (found := ELEMENTS.search(library.run(f"list set {TABLE} {name}")[0])):
+            yield f"add element {TABLE} {name} {{{TIMES.sub('', found[1])}}}\n"
 
 
 def _digest(found: Listing | None) -> str:
