@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from bench.peers.fetch import unpacked
 from kernel.helpers_sessions import FLOW, Case
 from labkit import netns
 from mpathd.kernel.nftables import Nftables
 from mpathd.model.world import Stranger
 
-IPTABLES = shutil.which("iptables-nft")
 RULES = {
     "udp dport 9 meta mark set 0x30000": 0x30000,
     "meta mark set meta mark & 0x8001ffff | 0x10000": 0x10000,
@@ -66,11 +65,12 @@ def test_the_bits_of_a_rule_are_found(space: str, rule: str) -> None:
     assert seen(space) == ((Stranger("inet other o", bits),) if bits else ())
 
 
-@pytest.mark.skipif(IPTABLES is None, reason="needs iptables-nft")
 @pytest.mark.parametrize("words", ["-j MARK --set-xmark 0x30000/0xff0000", "-m mark --mark 0x30000/0xff0000 -j ACCEPT"])
 def test_those_of_iptables_too(space: str, words: str) -> None:
-    assert IPTABLES is not None
-    run(space, IPTABLES, "-t", "mangle", "-A", "OUTPUT", *words.split())
+    root = unpacked("iptables", ["iptables", "libxtables12"])
+    libraries = next(root.glob("usr/lib/*/libxtables.so.*")).parent
+    environment = ["env", f"LD_LIBRARY_PATH={libraries}", f"XTABLES_LIBDIR={libraries / 'xtables'}"]
+    run(space, *environment, str(root / "usr/sbin/iptables-nft"), "-t", "mangle", "-A", "OUTPUT", *words.split())
     assert seen(space) == (Stranger("ip mangle OUTPUT", 0x30000),)
 
 
