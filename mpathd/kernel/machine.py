@@ -20,7 +20,7 @@ from . import device, sysctl
 from .bpf import Sockets
 from .mptcp import Backend, LinkFlags, PathManager
 from .nftables import Nftables
-from .nftables.netlink import events
+from .nftables.ear import Ear
 from .rtnetlink import Hand, Watch
 
 # Programs that are known to remove or rewrite rules and routes of others.
@@ -44,7 +44,7 @@ class Machine:
         self._base = self._world = NOTHING  # what rtnetlink's hand saw at the last look, and all of it
         self._rest: tuple[object, ...] = ()
         self.watch = Watch(self._rtnetlink.port)
-        self.nft_events = events()
+        self.nft_events = Ear()
         self.paths: PathManager | LinkFlags = PathManager(self._finished)
         if self.paths.support.backend is Backend.OUT_OF_TREE:
             self.paths.close()
@@ -177,15 +177,8 @@ class Machine:
 
     def nft_moved(self) -> bool:
         """Take events of nftables, and tell whether somebody else than us made them."""
-        while True:
-            try:
-                self.nft_events.recv(65536)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-        return self._nftables.moved()
+        touched = self._nftables.touched(self.nft_events.drain())
+        return self._nftables.moved() or touched
 
     @property
     def nft_unsealed(self) -> bool:

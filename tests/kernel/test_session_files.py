@@ -216,7 +216,19 @@ def test_foreign_tables_are_not_touched(strangers: Case) -> None:
     assert theirs() == before
 
 
-@pytest.mark.parametrize("words", ["flush ruleset", "delete table inet mpathd", "flush chain inet mpathd output"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "flush ruleset",
+        "delete table inet mpathd",
+        "flush chain inet mpathd output",
+        "flush set inet mpathd uplinks",
+        "flush set inet mpathd sessions",
+        "flush map inet mpathd kept",
+        'delete element inet mpathd uplinks { "vethc2" }',
+        'add element inet mpathd ok4 { 0x10000 . "vethc3" . 10.64.3.2 }',
+    ],
+)
 def test_what_others_flush_is_back(case: Case, words: str) -> None:
     case.session("s", allowed_interface="vethc2", flow_selectors=FLOW)
 

@@ -8,6 +8,7 @@ given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so text
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from time import monotonic
 
@@ -21,6 +22,7 @@ from .netlink import Netfilter
 from .strangers import strangers
 
 NAME = TABLE.partition(" ")[2]
+REMEMBERED = 256  # generations of ours; events of a pass are read right behind it
 REST = 50  # times as long as reading others' rules took, they are not read again: who changes them often costs 2 %
 ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 TIMES = re.compile(r" (?:timeout|expires) \w+")
@@ -39,6 +41,8 @@ class Nftables:
         self._listing: Listing | None = None
         self._unread, self._unsealed = True, False
         self._digest = ""
+        self._made: deque[int] = deque(maxlen=REMEMBERED)  # generations
+        self._anew = -1  # the last one with which the table was made anew
         self.strangers: tuple[Stranger, ...] = ()
         self._strange, self._rested = False, 0.0  # they are to be read, and not before this time
 
@@ -83,6 +87,17 @@ class Nftables:
     def moved(self) -> bool:
         """Tell whether somebody else has changed a ruleset since the last look."""
         return self._netfilter.generation() != self._generation
+
+    def touched(self, generations: set[int]) -> bool:
+        """Take it that these came with other elements of our sets, and tell whether that was somebody else.
+
+        Args:
+            generations: of rulesets.
+        """
+        others = any(one not in self._made and one > self._anew for one in generations)
+        if others and self._digest:
+            self._known, self._digest = None, "?"
+        return others
 
     def forget(self, mark: int, mask: int) -> int:
         """Delete the conntrack entries of a session and give errno, 0 if it is done.
@@ -129,6 +144,9 @@ class Nftables:
         self._unread, self._unsealed = False, ours and not load.want.empty
         self._listing = None if ours else listing(self._netfilter, NAME)
         self._generation = after if ours else -2
+        if ours:
+            self._made.append(after)
+            self._anew = after if load.anew else self._anew
         self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
         return error.strip()
 
@@ -150,6 +168,7 @@ class Nftables:
             self._library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
         if found is not None and self._netfilter.generation() == self._generation + 1:
             self._generation, self._listing = self._generation + 1, found.sealed
+            self._made.append(self._generation)
         else:
             self._generation, self._known, self._digest = -2, None, "?"
 

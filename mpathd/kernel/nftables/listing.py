@@ -69,7 +69,7 @@ def listing(netfilter: Netfilter, name: str) -> Listing | None:
     """
     if not netfilter.has_table(name):
         return None
-    head = _head(name)
+    head = table(name)
     # The kernel gives the chains of all tables. A set cannot be replaced under rules that use it: its name suffices.
     chains = b"".join(one for one in netfilter.dump(NFT_SUBSYS | GETCHAIN, head) if one.startswith(head))
     rules = b"".join(netfilter.dump(NFT_SUBSYS | GETRULE, head))
@@ -88,7 +88,7 @@ def counters(netfilter: Netfilter, name: str) -> dict[str, tuple[int, int]]:
         netfilter: the socket to ask by.
         name: of a table of family inet.
     """
-    head, out = _head(name), {}
+    head, out = table(name), {}
     for one in netfilter.dump(NFT_SUBSYS | GETOBJ, head):
         if one.startswith(head) and (found := VALUES.search(one, len(head))):
             octets, packets = struct.unpack(">QQ", found[1] + found[2])
@@ -103,10 +103,13 @@ def counters(netfilter: Netfilter, name: str) -> dict[str, tuple[int, int]]:
     return out
 
 
-def _head(name: str) -> bytes:
-    """The attribute that says of which table an object is."""
-    table = name.encode() + b"\0"
-    return HEADER.pack(4 + len(table), TABLE_ATTRIBUTE) + table + bytes(-len(table) & 3)
+def table(name: str) -> bytes:
+    """Give the attribute that says of which table an object is.
+
+    Args:
+        name: of the table.
+    """
+    return attribute(TABLE_ATTRIBUTE, name.encode() + b"\0")
 
 
 def _name(data: bytes, offset: int) -> str:
