@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ INSIDE = "MPATHD_LAB_INSIDE"  # set in the user namespace, where the state is th
 HOLDER = "MPATHD_LAB_HOLDER"  # there, pid of the process that holds the namespace
 SCRIPT = Path(__file__).resolve().parent.parent / "lab"
 VENV = SCRIPT.parent.parent / ".venv" / "bin" / "python"
+WIDTH, COLUMN = 79, 22  # of a list; its second column
 LOOKS = ("-br addr", "rule", "-6 rule", "route", "-6 route")
 
 
@@ -33,7 +35,7 @@ def main(argv: list[str]) -> int:
     Returns:
         0 done, 1 failed, 2 wrong words; of `exec`, `shell` and `run` what they ran.
     """
-    args = _parser().parse_args(argv)
+    args = _parse(argv)
     verbs = {"up": _up, "down": _down, "shell": _shell, "exec": _exec, "show": _show, "list": _list, "run": _run}
     try:
         return verbs[args.verb](args)
@@ -44,12 +46,24 @@ def main(argv: list[str]) -> int:
         return 130
 
 
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    args.name, args.quiet = getattr(args, "name", None), getattr(args, "quiet", False)
+    if args.verb in ("list", "run") and (args.name or args.quiet):
+        parser.error(f"{args.verb} takes no --name and no -q; what a scenario takes: lab run SCENARIO --help")
+    args.name = args.name or "lab"
+    return args
+
+
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default="lab", help="which lab, when several stand side by side (default: lab)")
+    # Before the verb and behind it; without a default here, since that of the verb would undo what stands before it.
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--name", help="which lab, when several stand side by side (default: lab)")
     common.add_argument("-q", "--quiet", action="store_true", help="do not print the commands")
     parser = argparse.ArgumentParser(
         prog="lab",
+        parents=[common],
         description="Networks of namespaces to try mpathd in. Every command is printed as one would type it. "
         "Works as root, and as an ordinary user in a user namespace.",
         epilog="exit status: 0 done, 1 failed, 2 wrong words; of exec, shell and run: what they ran",
@@ -82,7 +96,9 @@ def _up(args: argparse.Namespace) -> int:
     if known := state.find(args.name):
         if _stands(known):
             raise LabError(
-                f"lab {args.name} is up already", f"topology {known.topology}", "take it down first: lab down"
+                f"lab {args.name} is up already",
+                f"topology {known.topology}",
+                f"take it down first: lab down{_named(args.name)}",
             )
         known.forget()
     given = str(Path(args.topology).resolve()) if args.topology.endswith(".toml") else args.topology
@@ -115,11 +131,15 @@ def _up_in_holder(args: argparse.Namespace, given: str) -> int:
 
 def _say_next(args: argparse.Namespace, topology: Topology) -> None:
     if not args.quiet:
-        name = "" if args.name == "lab" else f" --name {args.name}"
+        name = _named(args.name)
         print(
             f"\n{topology.drawing}\nnext: lab shell{name} {topology.hosts[0].name} | lab show{name} | lab down{name}",
             file=sys.stderr,
         )
+
+
+def _named(name: str) -> str:
+    return "" if name == "lab" else f" --name {name}"
 
 
 def _down(args: argparse.Namespace) -> int:
@@ -179,7 +199,7 @@ def _show(args: argparse.Namespace) -> int:
             done = subprocess.run(_inside(known, words), text=True, capture_output=True, check=False, timeout=30)
             print(done.stdout or done.stderr, end="")
             if done.returncode:
-                raise LabError(f"cannot look at {host.name}", done.stderr.strip(), "lab down, then lab up again")
+                raise LabError(f"cannot look at {host.name}", done.stderr.strip(), _again_by_hand(known))
         print()
     return 0
 
@@ -188,15 +208,28 @@ def _list(args: argparse.Namespace) -> int:
     del args
     print("topologies:")
     for name in names():
-        print(f"  {name:<16} {load(name).description}")
-    print(f"  {'uplinks-N':<16} a client with N uplinks to one far host")
-    print(f"  {'bond-N[-RATE]':<16} a client with N uplinks that have a rate, a router and a server")
+        _item(name, load(name).description)
+    _item("uplinks-N", "a client with N uplinks to one far host")
+    _item("bond-N[-RATE]", "a client with N uplinks that have a rate, a router and a server")
     print("scenarios:" if scenario.names() else "scenarios: none yet")
     for name in scenario.names():
-        print(f"  {name:<16} {scenario.description(name)}")
+        _item(name, scenario.description(name))
     for known in state.every():
-        print(f"up: {known.name} ({known.topology})" if _stands(known) else f"gone: {known.name} (lab down forgets it)")
+        print(
+            f"up: {known.name} ({known.topology})"
+            if _stands(known)
+            else f"gone: {known.name} (lab down{_named(known.name)} forgets it)"
+        )
     return 0
+
+
+def _item(name: str, text: str) -> None:
+    lines = textwrap.wrap(text, WIDTH - COLUMN, break_on_hyphens=False)
+    print(
+        "\n".join(
+            f"{left:<{COLUMN}}{line}" for left, line in zip([f"  {name}"] + [""] * len(lines), lines, strict=False)
+        )
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -218,7 +251,9 @@ def _run(args: argparse.Namespace) -> int:
 def _known(name: str) -> State:
     known = state.find(name)
     if known is None:
-        raise LabError(f"lab {name} is not up", "", "raise one: lab up three-uplinks (lab list shows all)")
+        raise LabError(
+            f"lab {name} is not up", "", f"raise one: lab up three-uplinks{_named(name)} (lab list shows all)"
+        )
     return known
 
 
@@ -232,10 +267,14 @@ def _inside(known: State, argv: Sequence[str]) -> list[str]:
     if known.holder is None:
         return list(argv)
     if not known.holder.alive():
-        raise LabError(
-            f"lab {known.name} is gone", f"its process {known.holder.pid} has ended", "lab down, then lab up again"
-        )
+        ended = f"its process {known.holder.pid} has ended"
+        raise LabError(f"lab {known.name} is gone", ended, _again_by_hand(known))
     return known.holder.inside(argv)
+
+
+def _again_by_hand(known: State) -> str:
+    name = _named(known.name)
+    return f"lab down{name}, then lab up {known.topology}{name}"
 
 
 def _again(known: State, words: Sequence[str]) -> int:

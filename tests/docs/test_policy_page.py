@@ -127,7 +127,7 @@ def test_an_example_is_a_policy_file_with_its_reasons(path: Path) -> None:
     assert read.sessions
     assert all(session.description for session in read.sessions)
     assert text.startswith("# ")
-    assert f"cp {path.name} /etc/mpathd/policy.d/{path.name.removesuffix('.example')}" in text
+    assert f"copy this file to /etc/mpathd/policy.d/{path.name.removesuffix('.example')}" in text
     assert "mpathd-policy(5)" in text
 
 

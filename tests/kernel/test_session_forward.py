@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -311,3 +313,18 @@ def test_a_connection_from_outside_lives_through_a_restart(public: Home, family:
         works()
         case.arrived()
     assert case.ways(sport=PORT, proto=TCP, src=PC["pc1"][family]) == (("isp2", PC["pc1"][family]),)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_manuals_router_with_two_uplinks(case: Home, family: int) -> None:
+    """The example as it stands in mpathd-policy(5): by wan2, by main's way while that is down, and by wan2 again."""
+    page = (Path(__file__).resolve().parents[2] / "docs/man/mpathd-policy.5.rst").read_text()
+    shown = page[page.index("    [session.video]") :]
+    case.put("video.toml", dedent(shown))
+    case.settle()
+
+    case.forwards(way(2, family), family, PORT)
+    case.carrier(2, up=False)
+    case.forwards(plain(family), family, PORT)
+    case.carrier(2, up=True)
+    case.forwards(way(2, family), family, PORT)

@@ -101,7 +101,7 @@ def test_from_up_to_down(lab: Run, place: Path, name: str) -> None:
         again = lab("up", "dual-stack", "--name", name)
         assert (again.returncode, again.stderr) == (
             1,
-            f"lab: lab {name} is up already; topology dual-stack; take it down first: lab down\n",
+            f"lab: lab {name} is up already; topology dual-stack; take it down first: lab down --name {name}\n",
         )
         done = lab("exec", "--name", name, "-q", "client", "--", "ping", "-c1", "-W2", "2001:db8:9::9")
         assert (done.returncode, done.stderr) == (0, "")
@@ -128,7 +128,8 @@ def test_from_up_to_down(lab: Run, place: Path, name: str) -> None:
     assert list((place / "state").iterdir()) == []
     gone = lab("show", "--name", name)
     assert gone.returncode == 1
-    assert gone.stderr == f"lab: lab {name} is not up; raise one: lab up three-uplinks (lab list shows all)\n"
+    advice = f"raise one: lab up three-uplinks --name {name} (lab list shows all)"
+    assert gone.stderr == f"lab: lab {name} is not up; {advice}\n"
 
 
 def test_a_failed_up_leaves_nothing(lab: Run, place: Path, name: str) -> None:
@@ -148,7 +149,7 @@ def test_a_lab_whose_holder_died_is_forgotten(place: Path, lab: Run, name: str) 
         assert select.select([keeper], [], [], 5.0)[0], "the keeper outlives its owner"
     if pids:
         assert "has ended; lab down" in lab("exec", "--name", name, "client", "--", "true").stderr
-        assert lab("list").stdout.endswith(f"gone: {name} (lab down forgets it)\n")
+        assert lab("list").stdout.endswith(f"gone: {name} (lab down --name {name} forgets it)\n")
     assert lab("down", "--name", name).returncode == 0
     assert select.select([keeper], [], [], 5.0)[0], "the keeper still runs"
     os.close(keeper)
@@ -183,8 +184,8 @@ def test_that_package_is_found_in_the_clones_venv(lab: Run, place: Path) -> None
 
 def test_list_shows_topologies_and_scenarios(lab: Run) -> None:
     listed = lab("list").stdout
-    assert "  three-uplinks    a client with three uplinks to one server, as in the 2016 post\n" in listed
-    assert "  hello            Says hello.\n" in listed
+    assert "  three-uplinks       a client with three uplinks to one server, as in the 2016\n" in listed
+    assert "  hello               Says hello.\n" in listed
 
 
 @pytest.mark.parametrize(
@@ -229,3 +230,28 @@ def test_point_to_point_as_an_ordinary_user(place: Path, name: str) -> None:
     done = subprocess.run(argv, env=env, text=True, capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
     assert "1 received" in done.stdout
+
+
+def test_options_stand_before_the_verb_or_behind_it(lab: Run, name: str) -> None:
+    for words in (["-q", "--name", name, "up", "same-subnet"], ["--name", name, "down", "-q"]):
+        done = lab(*words)
+        assert (done.returncode, done.stderr) == (0, ""), words
+    refused = lab("-q", "run", "hello")
+    assert refused.returncode == 2
+    assert "run takes no --name and no -q" in refused.stderr
+
+
+def test_advice_is_for_the_lab_that_was_named(lab: Run) -> None:
+    done = lab("show", "--name", "nothere")
+
+    assert done.returncode == 1
+    assert "raise one: lab up three-uplinks --name nothere " in done.stderr
+
+
+def test_a_list_is_aligned_and_fits_a_terminal() -> None:
+    done = subprocess.run([LAB / "lab", "list"], text=True, capture_output=True, check=True, timeout=30)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("  ")]
+
+    assert max(map(len, lines)) < 80
+    assert all(line[20:22] == "  " and line[22] != " " for line in lines)
+    assert any(line.startswith("  bond-session-paths  two") for line in lines)
