@@ -130,10 +130,11 @@ def _candidates(services: Sequence[Service], ways: _Ways) -> Iterator[Candidate]
     for service in services:
         if service.mptcp is MptcpMode.OFF or not service.routed:
             continue
-        count = dict.fromkeys(Family, 0)
+        count, seen = dict.fromkeys(Family, 0), set[str]()
         for a in service.addresses:
-            if a.temporary or a.deprecated or a.tentative:
+            if a.temporary or a.deprecated or a.tentative or a.address in seen:  # once, whatever prefixes it is in
                 continue
+            seen.add(a.address)
             led = (host(a.address), service.table) in ways.rules
             if led and (a.family, service.table, service.index) in ways.out:
                 yield Candidate(service, a.address, count[a.family])
