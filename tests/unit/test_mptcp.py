@@ -115,6 +115,13 @@ def test_each_usable_address_of_both_families() -> None:
     ]
 
 
+def test_an_address_in_two_prefixes_is_one_endpoint() -> None:
+    one = service(1)
+    twice = replace(one, addresses=(*one.addresses, replace(one.addresses[0], bits=25)))
+
+    assert words(wanted(twice)) == ["10.0.1.2 id 254 dev up1 subflow"]
+
+
 @pytest.mark.parametrize("state", ["temporary", "tentative", "deprecated"])
 def test_addresses_that_are_not_for_it(state: str) -> None:
     assert wanted(service(1, state=state)).endpoints == ()
