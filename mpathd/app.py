@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import systemd
 from .agent import LiveAgent
+from .alarm import Alarm
 from .book import Book
 from .endpoints import Endpoints
 from .kernel import lock
@@ -230,15 +231,12 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
         if kinds := machine.heard():
             loop.poke(", ".join(sorted(kinds)), whole=False)
 
-    seals: list[asyncio.TimerHandle] = []
+    seal = Alarm(machine.seal_nft)
 
     def nft() -> None:
         if machine.nft_moved() and loop.view.sessions:
             loop.poke("nft")
-        while seals:
-            seals.pop().cancel()
-        if machine.nft_unsealed:  # it takes longer than the next call should wait
-            seals.append(events.call_later(SEAL, machine.seal_nft))
+        seal.set(SEAL if machine.nft_unsealed else None)  # it takes longer than the next call should wait
 
     def read() -> None:
         loop.read_policies()

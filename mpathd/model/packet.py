@@ -157,6 +157,9 @@ class Table:
         return _joined(self.shares, theirs), _joined(other.shares, mine)
 
 
+NO_TABLE = Table("set", "")
+
+
 def differences(have: Table, want: Table) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Give the elements that go and those that come; one with another value does both.
 
@@ -200,9 +203,7 @@ class Ruleset:
         Args:
             want: the other one.
         """
-        counting = (
-            (table, want.tables.get(name, Table("", ""))) for name, table in self.tables.items() if table.counts
-        )
+        counting = ((table, want.tables.get(name, NO_TABLE)) for name, table in self.tables.items() if table.counts)
         gone = (name for table, other in counting for name in differences(table, other)[0].values())
         return (self.counters - want.counters).union(gone)
 

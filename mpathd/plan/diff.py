@@ -14,13 +14,12 @@ from enum import IntEnum
 from ..model.marking import Marking
 from ..model.mptcp import Change
 from ..model.numbers import Numbers
-from ..model.packet import Connections, Load, Ruleset, Table, differences
+from ..model.packet import NO_TABLE, Connections, Load, Ruleset, differences
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from .nft import changes, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
 WAYS = ("ok4", "ok6", "nat4", "nat6")  # sets of plan/packets.py
-NO_TABLE = Table("set", "")
 
 
 class Phase(IntEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..model.packet import TABLE, Chain, Ruleset, Table, differences
+from ..model.packet import NO_TABLE, TABLE, Chain, Ruleset, Table, differences
 
 # An interval map loses elements one by one at 1.5 us for each that it has, and is filled at 20 us for each: from so
 # many that go, times those that are there, it is made anew.
@@ -93,8 +93,7 @@ def changes(want: Ruleset, have: Ruleset) -> str:
              if name in have.tables and have.tables[name].words() != table.words()}  # fmt: skip
     if moved:  # a map of another type under an old name: rules refer to it, so all is made anew
         return whole(want)
-    empty = Table("", "")
-    differ = {name: differences(table, want.tables.get(name, empty)) for name, table in have.tables.items()}
+    differ = {name: differences(table, want.tables.get(name, NO_TABLE)) for name, table in have.tables.items()}
     anew = {
         name
         for name, table in have.tables.items()

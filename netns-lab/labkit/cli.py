@@ -224,12 +224,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _item(name: str, text: str) -> None:
-    lines = textwrap.wrap(text, WIDTH - COLUMN, break_on_hyphens=False)
-    print(
-        "\n".join(
-            f"{left:<{COLUMN}}{line}" for left, line in zip([f"  {name}"] + [""] * len(lines), lines, strict=False)
-        )
-    )
+    first, rest = f"{'  ' + name:<{COLUMN}}", " " * COLUMN
+    print(textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -51,6 +51,7 @@ FLOORS = {
             "runtime",
             "mptcpview",
             "agent",
+            "alarm",
             "book",
             "bus",
         ),

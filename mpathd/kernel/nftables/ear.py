@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import struct
 
-from ...model.packet import TABLE
 from ..netlink import ATTR, messages
-from .listing import table
+from .listing import NAME, table
 from .netlink import NFT_SUBSYS, events
 
 NEWSETELEM, DELSETELEM, NEWGEN = NFT_SUBSYS | 12, NFT_SUBSYS | 14, NFT_SUBSYS | 15
@@ -24,7 +23,7 @@ class Ear:
     """A subscription to nft's events."""
 
     def __init__(self) -> None:
-        self._head = table(TABLE.partition(" ")[2])
+        self._head = table(NAME)
         self._touched = False  # in the transaction whose end has not been heard yet
         self._sock = events()
 

@@ -17,11 +17,10 @@ from ...model.statistics import Count
 from ...model.world import Stranger
 from .conntrack import forget
 from .library import Library, Missing
-from .listing import Listing, counters, listing
+from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
 from .strangers import strangers
 
-NAME = TABLE.partition(" ")[2]
 REMEMBERED = 256  # generations of ours; events of a pass are read right behind it
 REST = 50  # times as long as reading others' rules took, they are not read again: who changes them often costs 2 %
 ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)

@@ -10,9 +10,11 @@ import struct
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from ..netlink import attribute
+from ...model.packet import TABLE
+from ..netlink import ATTR, attribute
 from .netlink import NFT_SUBSYS, Netfilter
 
+NAME = TABLE.partition(" ")[2]
 GETCHAIN, GETRULE, GETSET, GETSETELEM, GETOBJ = 4, 7, 10, 13, 19
 SET_ATTRIBUTE = 2  # NFTA_SET_ELEM_LIST_SET
 COUNTING = b"counter\0"  # in a set that says so of its elements (NFTA_SET_EXPR)
@@ -27,7 +29,6 @@ ELEMENT = re.compile(rb"counter\0.{4}\x0c\0\x01\0(.{8})\x0c\0\x02\0(.{8})..\x06\
 # NFTA_OBJ_TYPE is a counter (1), and NFTA_OBJ_DATA has NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS.
 VALUES = re.compile(rb"\x08\0\x03\0\0\0\0\x01.*?\x0c\0\x01\0(.{8})\x0c\0\x02\0(.{8})", re.DOTALL)
 SEAL = "seen_"  # name of the set that says: the table is as its maker left it
-HEADER = struct.Struct("=HH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +115,5 @@ def table(name: str) -> bytes:
 
 def _name(data: bytes, offset: int) -> str:
     """The text behind an object's first attribute."""
-    length, _ = HEADER.unpack_from(data, offset)
-    return data[offset + HEADER.size : offset + length].rstrip(b"\0").decode(errors="replace")
+    length, _ = ATTR.unpack_from(data, offset)
+    return data[offset + ATTR.size : offset + length].rstrip(b"\0").decode(errors="replace")
