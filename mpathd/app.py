@@ -227,10 +227,6 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
         events.add_signal_handler(number, stop.set)
     events.add_signal_handler(signal.SIGHUP, hup.set)
 
-    def heard() -> None:
-        if kinds := machine.heard():
-            loop.poke(", ".join(sorted(kinds)), whole=False)
-
     seal = Alarm(machine.seal_nft)
 
     def nft() -> None:
@@ -264,7 +260,7 @@ async def serve(loop: LiveAgent, machine: Machine, folders: Inotify, *, keep: bo
             lambda: forbids(loop.view, loop.policy.numbers),
         )
         loop.endpoints.listen = mender.listen
-    events.add_reader(machine.watch.fileno(), heard)
+    events.add_reader(machine.watch.fileno(), loop.hear)
     events.add_reader(folders.fileno(), moved)
     events.add_reader(machine.nft_events.fileno(), nft)
     eye = loop.seeing = Eye(lambda: (loop.view, loop.policy.numbers.mark_mask), loop.heard)

@@ -37,6 +37,10 @@ class Meter:
         self._read = self._began = -FRESH
         self._young: frozenset[int] = frozenset()  # births of the sessions whose counters came with the last write
 
+    def heard(self) -> set[str]:
+        """Take what was heard, and tell which kinds of objects others have moved."""
+        return self._kernel.heard()
+
     def look(self, protocol: int, *, whole: bool = True) -> World:
         """Read everything that decisions need.
 

@@ -23,6 +23,9 @@ from .sources import Source
 class Kernel(Protocol):
     """The hands, as the loop knows them."""
 
+    def heard(self) -> set[str]:
+        """Take what was heard, and tell which kinds of objects others have moved."""
+
     def look(self, protocol: int, *, whole: bool = True) -> World:
         """Read everything that decisions need."""
 

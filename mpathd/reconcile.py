@@ -150,6 +150,11 @@ class Loop:
         self._asked += 1
         self._poked.set()
 
+    def hear(self) -> None:
+        """Take what the kernel has told: a look at it is due, if it was anything."""
+        if kinds := self._kernel.heard():
+            self.poke(", ".join(sorted(kinds)), whole=False)
+
     async def run(self) -> None:
         """Run passes as they are asked for: the first poke acts at once, those during a pass make the next."""
         streak = 0
@@ -181,6 +186,7 @@ class Loop:
 
     def pass_(self) -> Pass:
         """Run one pass."""
+        self.hear()  # what this pass is going to see has its reason, whoever asked for it
         asked, reasons = self._asked, tuple(self._reasons)
         self._poked.clear()
         self._reasons.clear()

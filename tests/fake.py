@@ -29,9 +29,15 @@ class FakeKernel:
         self.written: list[Step] = []
         self.looks = self.wholes = 0
         self.looked = asyncio.Event()
+        self.news: set[str] = set()
         self.meddlers: tuple[str, ...] = ()
         self.counts: dict[str, Count] = {}
         self.entered: list[tuple[str, int, int]] = []
+
+    def heard(self) -> set[str]:
+        """Give what was heard, once."""
+        kinds, self.news = self.news, set()
+        return kinds
 
     def look(self, protocol: int, *, whole: bool = True) -> World:
         """Give the world."""

@@ -35,6 +35,9 @@ class Kernel:
     counts: dict[str, Count] = field(default_factory=dict)
     read: int = 0
 
+    def heard(self) -> set[str]:
+        raise NotImplementedError
+
     def look(self, protocol: int, *, whole: bool = True) -> World:
         raise NotImplementedError(protocol, whole)
 

@@ -369,3 +369,20 @@ def test_an_event_has_only_that_looked_at_which_it_may_have_moved() -> None:
         assert kernel.wholes == before[1] + 1
 
     _run(work, lambda: _loop(kernel))
+
+
+def test_a_pass_that_comes_before_the_news_of_a_link_takes_nobody_for_a_rival() -> None:
+    """A timer may be due before the event is read, as after a stop of the process; the look finds the routes gone."""
+    kernel = FakeKernel(_world())
+    loop = _loop(kernel)
+    loop.pass_()
+    whole = kernel.world.have
+    for turn in range(10):
+        kernel.lose(KernelState(routes=whole.routes))
+        kernel.news = {"link"}
+        loop.poke("written", whole=False, paths=False)
+
+        assert loop.pass_().reasons == ("written", "link")
+
+        assert kernel.world.have.routes == whole.routes, f"healed at once, flap {turn}"
+    assert loop.view.findings == ()
