@@ -53,6 +53,7 @@ class Chaos:
         """Let something happen and give its name."""
         happens = self._random.choice(self._happens)
         happens()
+        self._case.watch.packets()  # makes room
         return happens.__name__.strip("_")
 
     def back(self) -> None:
@@ -155,6 +156,7 @@ class Chaos:
 
 def _wanted(case: Case) -> list[str]:
     """What a fresh look would write."""
+    case.watch.packets()  # makes room
     lines = case.agent.once("--dry-run").stdout.splitlines()
     return [line for line in lines if not line.startswith(("#", *LATER))]
 
