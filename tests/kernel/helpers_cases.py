@@ -205,7 +205,9 @@ class Case:
         if sent.error:
             assert self._arrived(self.watch.packets(), text) == ""
             return errno.errorcode[sent.error]
-        return self._arrived(self.watch.wait(lambda packets: self._arrived(packets, text)), text)
+        self.watch.wait(lambda packets: self._arrived(packets, text))
+        # Devices are read one after the other: one that stands below may have been read just before it arrived there.
+        return self._arrived(self.watch.packets(), text)
 
     def _text(self) -> bytes:
         return f"case {next(self._count):08}".encode()
