@@ -20,7 +20,6 @@ from . import device, sysctl
 from .bpf import Sockets
 from .mptcp import Backend, LinkFlags, PathManager
 from .nftables import Nftables
-from .nftables.ear import Ear
 from .rtnetlink import Hand, Watch
 
 # Programs that are known to remove or rewrite rules and routes of others.
@@ -44,7 +43,7 @@ class Machine:
         self._base = self._world = NOTHING  # what rtnetlink's hand saw at the last look, and all of it
         self._rest: tuple[object, ...] = ()
         self.watch = Watch(self._rtnetlink.port)
-        self.nft_events = Ear()
+        self.nft_events = self._nftables.ear
         self.paths: PathManager | LinkFlags = PathManager(self._finished)
         if self.paths.support.backend is Backend.OUT_OF_TREE:
             self.paths.close()
@@ -56,7 +55,6 @@ class Machine:
         """Give the sockets back."""
         self.paths.close()
         self.watch.close()
-        self.nft_events.close()
         self._nftables.close()
         self._sysctls.close()
         self._rtnetlink.close()
@@ -177,8 +175,7 @@ class Machine:
 
     def nft_moved(self) -> bool:
         """Take events of nftables, and tell whether somebody else than us made them."""
-        touched = self._nftables.touched(self.nft_events.drain())
-        return self._nftables.moved() or touched
+        return self._nftables.moved()
 
     @property
     def nft_unsealed(self) -> bool:

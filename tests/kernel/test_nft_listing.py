@@ -16,6 +16,7 @@ from mpathd.kernel.nftables.listing import Listing, counters, listing
 from mpathd.kernel.nftables.netlink import Netfilter
 from mpathd.model.packet import Chain, Load, Ruleset, Table
 from mpathd.plan import nft as words
+from mpathd.plan.nft import whole
 from mpathd.plan.packets import LATE
 
 T = TypeVar("T")
@@ -185,3 +186,30 @@ def test_what_packets_have_put_into_a_set_outlives_a_table_made_anew(space: str)
     there = " ".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
     assert "2001:db8::9 . 6 . 443 . 50000" in there
     assert "2001:db8::9 . 17 . 53 . 50001" in there
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("add table inet third", True),
+        ("add rule inet other output accept", True),
+        ("add rule inet mpathd s_1 accept", False),
+        ("add element inet mpathd marks { 0x2 }", False),
+        ("flush set inet mpathd marks", False),
+        ("delete table inet mpathd", False),
+    ],
+)
+def test_what_others_write_right_behind_us_is_told_apart(space: str, text: str, ours: bool) -> None:
+    """There is no listing of what we wrote yet."""
+    want = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
+    hand = netns.in_ns(space, Nftables)
+    try:
+        hand.look()
+        assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
+        assert hand.unsealed
+        assert hand.look() == (want, want.digest())
+        nft(space, text)
+        assert (hand.look()[0] is want) is ours
+        assert hand.unsealed is ours
+    finally:
+        hand.close()

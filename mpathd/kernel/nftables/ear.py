@@ -1,7 +1,8 @@
-"""What nft's events tell: whether somebody else has changed elements of our sets.
+"""What nft's events tell: which transactions were about our table.
 
-A listing has no elements, since ten thousand of them take long; so nobody but the events tells of these. The events of
-a transaction end with its generation (nf_tables_gen_notify in net/netfilter/nf_tables_api.c), and ours are known.
+A listing has no elements, since ten thousand of them take long; so nobody but the events tells of these. Nor is there a
+listing yet right behind a write of ours, when somebody else's may come. The events of a transaction end with its
+generation (nf_tables_gen_notify in net/netfilter/nf_tables_api.c), and ours are known.
 What packets put into sets makes no event.
 """
 
@@ -14,15 +15,20 @@ from ..netlink import ATTR, messages
 from .listing import NAME, table
 from .netlink import NFT_SUBSYS, events
 
-NEWSETELEM, DELSETELEM, NEWGEN = NFT_SUBSYS | 12, NFT_SUBSYS | 14, NFT_SUBSYS | 15
+NEWGEN = NFT_SUBSYS | 15
 GENERAL = 4  # bytes of nfgenmsg, in front of attributes; the first one is the table's name, or NFTA_GEN_ID
 GENERATION = struct.Struct(">I")
 
 
 class Ear:
-    """A subscription to nft's events."""
+    """A subscription to nft's events.
+
+    Attributes:
+        heard: the generation of which was heard last; -1 if something was missed since.
+    """
 
     def __init__(self) -> None:
+        self.heard = -1
         self._head = table(NAME)
         self._touched = False  # in the transaction whose end has not been heard yet
         self._sock = events()
@@ -36,7 +42,7 @@ class Ear:
         self._sock.close()
 
     def drain(self) -> set[int]:
-        """Take what has arrived, and give the generations that came with other elements of our sets.
+        """Take what has arrived, and give the generations that changed something in our table.
 
         What the kernel could not deliver is missed: it is our own load of a large set, nearly always.
         """
@@ -49,12 +55,13 @@ class Ear:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._touched = False
+                self._touched, self.heard = False, -1
                 continue
             for kind, _, _, _, at, _ in messages(data):
-                if kind in {NEWSETELEM, DELSETELEM}:
-                    self._touched = self._touched or data.startswith(self._head, at + GENERAL)
-                elif kind == NEWGEN:
+                if kind == NEWGEN:
+                    (self.heard,) = GENERATION.unpack_from(data, at + GENERAL + ATTR.size)
                     if self._touched:
-                        found.add(GENERATION.unpack_from(data, at + GENERAL + ATTR.size)[0])
+                        found.add(self.heard)
                     self._touched = False
+                elif not self._touched:  # each of them begins with the table's name
+                    self._touched = data.startswith(self._head, at + GENERAL)

@@ -16,6 +16,7 @@ from ...model.packet import DYNAMIC, TABLE, Load, Ruleset
 from ...model.statistics import Count
 from ...model.world import Stranger
 from .conntrack import forget
+from .ear import Ear
 from .library import Library, Missing
 from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
@@ -32,7 +33,7 @@ class Nftables:
     """The nftables hand. The library is opened when there first is something to write or to know."""
 
     def __init__(self) -> None:
-        self._netfilter = Netfilter()
+        self._netfilter, self.ear = Netfilter(), Ear()
         self._library: Library | None = None
         self.missing = ""
         self._generation = -2
@@ -49,6 +50,7 @@ class Nftables:
         """Give socket and context back."""
         self.seal()
         self._netfilter.close()
+        self.ear.close()
         if self._library is not None:
             self._library.close()
 
@@ -63,7 +65,9 @@ class Nftables:
     def look(self) -> tuple[Ruleset | None, str]:
         """Give what our table holds, None if only its digest is known, and that digest (empty: there is no table)."""
         current = self._netfilter.generation()
-        if current != self._generation:
+        if current != self._generation and self._unsealed and self._untouched(current):
+            self._generation, self._strange = current, True
+        elif current != self._generation:
             found = listing(self._netfilter, NAME)
             if self._unread or self._unsealed or found != self._listing:
                 # At the first look the table may be our predecessor's, whole as it left it; later, others changed it.
@@ -84,19 +88,20 @@ class Nftables:
             self._rested = ended + REST * (ended - began)
 
     def moved(self) -> bool:
-        """Tell whether somebody else has changed a ruleset since the last look."""
-        return self._netfilter.generation() != self._generation
+        """Take events, and tell whether somebody else has changed a ruleset since the last look."""
+        touched = self._touched()
+        return self._netfilter.generation() != self._generation or touched
 
-    def touched(self, generations: set[int]) -> bool:
-        """Take it that these came with other elements of our sets, and tell whether that was somebody else.
-
-        Args:
-            generations: of rulesets.
-        """
-        others = any(one not in self._made and one > self._anew for one in generations)
+    def _touched(self) -> bool:
+        """Take events, and tell whether somebody else has changed something in our table."""
+        others = any(one not in self._made and one > self._anew for one in self.ear.drain())
         if others and self._digest:
             self._known, self._digest = None, "?"
         return others
+
+    def _untouched(self, current: int) -> bool:
+        """Whether our table is what we wrote last, as the events tell, of which none is missing up to a generation."""
+        return not self._touched() and self.ear.heard == current and self._known is not None
 
     def forget(self, mark: int, mask: int) -> int:
         """Delete the conntrack entries of a session and give errno, 0 if it is done.
