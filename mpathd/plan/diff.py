@@ -124,7 +124,8 @@ def load(want: Ruleset, have: Ruleset | None) -> Load:
 
 
 def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tuple[Step, ...]:
-    """Give the connections to forget: those of sessions whose links or translations are others than before.
+    """Give the connections to forget: those of sessions whose links or translations are others than before, and of
+    sessions that have ended: their marks are given again, and what was translated for one is not the next one's.
 
     Args:
         want: what our table is to hold.
@@ -134,11 +135,12 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
     if want is None:
         return ()
     old = want if have is None else have
-    known = old.tables.get("sessions", NO_TABLE).elements
+    known, there = (ruleset.tables.get("sessions", NO_TABLE).elements for ruleset in (old, want))
     marks = sorted(mark for mark in _changed(want, have) if mark in known)
     # While there is no way at all they are refused by their mark, which a socket that is closed needs.
     ways = [want.tables.get(name, NO_TABLE).elements for name in WAYS if name.startswith("ok")]
-    turns = (mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements))
+    turns = [mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements)]
+    turns += sorted(mark for mark in known if mark not in there)
     return tuple(Step(Verb.DELETE, Connections(int(mark, 16), numbers.mark_mask)) for mark in turns)
 
 

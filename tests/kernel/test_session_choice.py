@@ -30,6 +30,25 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 GONE = {errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPIPE, errno.ECONNABORTED}
 
 
+# One behind the other.
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_translated_for_a_session_is_not_the_next_ones(case: Case, family: int) -> None:
+    """Its mark is given again at once; conntrack remembers a datagram for 30 s, and a port may be used again."""
+    for link in ("vethc2", "vethc1"):
+        case.session("s", allowed_interface=link, flow_selectors=FLOW)
+        case.reset()
+        with case.lab.socket("client", FAMILY[family], socket.SOCK_DGRAM) as sock:
+            sock.settimeout(3)
+            sock.bind((OF[family][2], 40123))
+            sock.sendto(b"datagram", (SERVER[family], PORT))  # EPERM: the guard drops what has another link's source
+            assert sock.recv(99) == b"datagram"
+        seen = case.watch.packets(way="in", dport=PORT)
+        assert {(packet.dev, packet.src) for packet in seen} == {way(UPLINKS.index(link) + 1, family)}
+        case.drop()
+
+
 # Users and groups.
 
 
