@@ -43,30 +43,29 @@ class Policies:
 
         A file that is bad keeps its last good version in force; if it never was good, the one that it replaces stays.
         """
+        listed = {path for folder in self.folders for path in _listed(folder)}
+        gone = self._lately_gone(listed)
         versions: dict[str, list[Path]] = {}  # of one name; the first one that can be read is in force
-        for folder in self.folders:
-            for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-                if path.suffix in ENDINGS and not path.name.startswith("."):
-                    versions.setdefault(path.name, []).insert(0, path)
+        for path in sorted(listed | gone, key=lambda path: (self.folders.index(path.parent), path.name)):
+            versions.setdefault(path.name, []).insert(0, path)
         findings: list[Finding] = []
         good: dict[Path, PolicyFile] = {}
         half = self._writing()
         for path in (path for paths in versions.values() for path in paths):
             if any(other in good for other in versions[path.name]):
                 continue
-            if path in half and path in self._good:
-                good[path] = self._good[path]
+            last = self._good.get(path)
+            if last is not None and (path in half or path in gone):
+                good[path] = last
                 continue
             try:
-                good[path] = parse(disk.text(path, LONGEST), _shown(path), NAMES)
-            except FileNotFoundError:  # gone since the folder was listed
-                continue
+                file = parse(disk.text(path, LONGEST), _shown(path), NAMES)
+                good[path] = last if last is not None and path in self._writing() else file
             except (ConfigError, OSError, UnicodeDecodeError) as error:
-                findings.append(self._bad(path, error))
-                if path in self._good:
-                    good[path] = self._good[path]
-        for path in self._lately_gone(set(good)):
-            good[path] = self._good[path]
+                if not isinstance(error, FileNotFoundError):  # it went when the folder had been listed
+                    findings.append(self._bad(path, error))
+                if last is not None:
+                    good[path] = last
         self._good = good
         sessions: dict[str, SessionSettings] = {}  # by what stands for the name in its D-Bus path
         for file in good.values():
@@ -78,12 +77,11 @@ class Policies:
                     findings.append(Finding("policy-name", Severity.HIGH, text, "give one of them another name"))
         return tuple(sessions.values()), tuple(findings)
 
-    def _lately_gone(self, there: set[Path]) -> list[Path]:
-        """Files that are missing since a moment: many editors rename the old file away before the new one is there."""
+    def _lately_gone(self, listed: set[Path]) -> set[Path]:
+        """Files in force that are missing since a moment: many editors take the old one away before they write."""
         now = monotonic()
-        gone = {path for path in self._good if path not in there and not path.exists()}
-        self._missed = {path: self._missed.get(path, now) for path in gone}
-        return [path for path, since in self._missed.items() if now - since < GRACE]
+        self._missed = {path: self._missed.get(path, now) for path in self._good if path not in listed}
+        return {path for path, since in self._missed.items() if now - since < GRACE}
 
     def _bad(self, path: Path, error: Exception) -> Finding:
         text = error.text if isinstance(error, ConfigError) else f"{_shown(path)}: {error}"
@@ -92,6 +90,24 @@ class Policies:
         return Finding(
             "policy", Severity.HIGH, f"{text}; {kept}", f"{hint}; then: mpathctl policy check {_shown(path)}"
         )
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        paths = list(folder.iterdir())
+    except OSError:  # it is watched for, and may have gone this moment
+        return []
+    return [path for path in paths if path.suffix in ENDINGS and not path.name.startswith(".") and _there(path)]
+
+
+def _there(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:  # also of a link that leads nowhere
+        return False
+    except OSError:  # reading it will tell what is wrong
+        return True
+    return True
 
 
 def _shown(path: Path) -> str:

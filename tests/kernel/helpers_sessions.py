@@ -537,6 +537,11 @@ class Stream:
         before = self.rounds
         eventually(lambda: self.rounds > before + 1, what="the stream goes on")
 
+    def sends(self) -> None:
+        """Wait until it has sent a datagram more."""
+        before = self.went
+        eventually(lambda: self.went > before, what="the stream sends")
+
     def _open(self, family: int, kind: int, source: str | None) -> socket.socket:
         sock = self._case.lab.socket(self._case.client, socket.AF_INET6 if family == 6 else socket.AF_INET, kind)
         sock.setblocking(False)
