@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -211,5 +211,27 @@ def test_what_others_write_right_behind_us_is_told_apart(space: str, text: str, 
         nft(space, text)
         assert (hand.look()[0] is want) is ours
         assert hand.unsealed is ours
+    finally:
+        hand.close()
+
+
+@pytest.mark.parametrize("text", ["delete table inet mpathd", "add rule inet mpathd s_1 accept"])
+def test_what_others_write_while_we_seal_is_told_apart(space: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deleted table refuses the seal, and their deletion is not taken for the seal's transaction."""
+    want = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
+    hand = netns.in_ns(space, Nftables)
+
+    def listed(*args: Any) -> Listing | None:
+        found = listing(*args)
+        nft(space, text)
+        return found
+
+    try:
+        hand.look()
+        assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
+        monkeypatch.setattr("mpathd.kernel.nftables.hand.listing", listed)
+        netns.in_ns(space, hand.seal)
+        monkeypatch.undo()
+        assert hand.look()[0] is not want
     finally:
         hand.close()

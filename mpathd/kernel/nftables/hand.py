@@ -167,10 +167,10 @@ class Nftables:
         if self._library is None or not self._unsealed or self._netfilter.generation() != self._generation:
             return
         self._unsealed = False
-        found = listing(self._netfilter, NAME)
+        found, error = listing(self._netfilter, NAME), ""
         if found is not None:
-            self._library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
-        if found is not None and self._netfilter.generation() == self._generation + 1:
+            _, error = self._library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
+        if found is not None and not error and self._netfilter.generation() == self._generation + 1:
             self._generation, self._listing = self._generation + 1, found.sealed
             self._made.append(self._generation)
         else:
