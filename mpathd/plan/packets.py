@@ -43,6 +43,7 @@ BITS = {Family.INET: 4, Family.INET6: 6}  # in names of sets
 # unanswered datagram (30 s), so that what it has forgotten by itself is not meant. The kernel makes room for all of
 # `size` at once: nft's own 65,535 are a MiB for each family, which takes 0.2 ms to clear.
 LATE = f"{DYNAMIC},timeout; timeout 20s; size 16384"
+STALE = "ct state established ct status & snat == 0 meta l4proto tcp"
 OPENED = "ct direction original meta l4proto { tcp, udp }"
 TALK = " . meta l4proto . th dport . th sport"
 
@@ -223,8 +224,15 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
                 f"{mine} vmap @kept",
             )
         ),
-        # A joining MPTCP subflow is bound to its address for sure, and hears only a reset.
-        "marked": Chain((*(f"tcp option mptcp subtype 1 {foreign[f]} goto refused" for f in Family), "accept")),
+        # A joining MPTCP subflow is bound to its address for sure, and hears only a reset. So does a connection that
+        # was there before its session, by another link: it is too late to translate it.
+        "marked": Chain(
+            (
+                *(f"tcp option mptcp subtype 1 {foreign[f]} goto refused" for f in Family),
+                *(f"oifname @uplinks {STALE} {foreign[f]} goto refused" for f in Family),
+                "accept",
+            )
+        ),
         "refused": Chain(_refused(count)),
         "output": Chain(
             (

@@ -16,11 +16,21 @@ from typing import TypeVar
 from ...model.connections import Connection, Subflow, TcpState
 from ...model.words import Address, Family
 from ..netlink import U32, attribute, attributes
+from ..sockdiag import (
+    ATTRS_AT,
+    ID,
+    ID_AT,
+    ID_REST,
+    MESSAGE,
+    NETLINK_SOCK_DIAG,
+    SOCK_DIAG_BY_FAMILY,
+    TAIL,
+    TAIL_AT,
+    request,
+)
 from .codec import plain
 from .socket import Interrupted, Netlink
-from .wire import NETLINK_SOCK_DIAG
 
-SOCK_DIAG_BY_FAMILY = 20
 IPPROTO_TCP, IPPROTO_MPTCP = 6, 262
 INFO, MARK, ULP_INFO = 2, 15, 19  # INET_DIAG_*, of answers
 REQ_PROTOCOL = 3  # INET_DIAG_REQ_*
@@ -28,14 +38,6 @@ ULP_MPTCP = 3  # INET_ULP_INFO_MPTCP
 GONE = (TcpState.TIME_WAIT, TcpState.CLOSE, TcpState.LISTEN)
 STATES = sum(1 << state.value for state in TcpState if state not in GONE)
 ABSENT = {errno.ENOENT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP}  # no MPTCP, no IPv6
-
-# inet_diag_sockid: ports in network order, addresses in 16 bytes each, interface, cookie.
-ID = struct.Struct(">HH16s16s")
-ID_REST = struct.Struct("=IQ")
-REQUEST = struct.Struct("=BBBxI")  # family, protocol, extensions, states; then the id
-MESSAGE = struct.Struct("=BBBB")  # family, state, timer, retransmissions; then the id, and then:
-TAIL = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
-ID_AT, TAIL_AT, ATTRS_AT = 4, 52, 72
 
 # struct mptcp_info: the head is of 5.9, the bytes are of 6.5; an older kernel gives fewer.
 INFO_HEAD = struct.Struct("=BBBBBBxxII")  # subflows, signalled, accepted, their maxima, flags, token
@@ -99,7 +101,7 @@ class Diag:
     def _every(self, protocol: int, read: Callable[[bytes], T | None]) -> Iterator[T]:
         for family in Family:
             # The header has a byte for the protocol; the attribute, which wins, has room for MPTCP's 262.
-            body = REQUEST.pack(family, protocol & 0xFF, 1 << (INFO - 1), STATES) + bytes(ID.size + ID_REST.size)
+            body = request(family, protocol, STATES, 1 << (INFO - 1))
             body += attribute(REQ_PROTOCOL, U32.pack(protocol))
             try:
                 for answer in self._netlink.dump(SOCK_DIAG_BY_FAMILY, body):

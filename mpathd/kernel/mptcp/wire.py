@@ -1,4 +1,4 @@
-"""The numbers of generic netlink, mptcp_pm and sock_diag that mpathd speaks.
+"""The numbers of generic netlink and mptcp_pm that mpathd speaks.
 
 pyroute2's MPTCP has no call for flags, no events, an interface index that it reads as text, and loses the kernel's
 words about a refusal; its sock_diag takes no protocol above 255. It is the oracle of this codec in the tests.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-NETLINK_SOCK_DIAG, NETLINK_GENERIC = 4, 16
+NETLINK_GENERIC = 16
 SOL_NETLINK, SO_RCVBUFFORCE = 270, 33
 ADD_MEMBERSHIP, CAP_ACK, EXT_ACK = 1, 10, 11
 

@@ -20,6 +20,7 @@ from .ear import Ear
 from .library import Library, Missing
 from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
+from .openers import diag, introduce, talks
 from .strangers import strangers
 
 REMEMBERED = 256  # generations of ours; events of a pass are read right behind it
@@ -33,7 +34,7 @@ class Nftables:
     """The nftables hand. The library is opened when there first is something to write or to know."""
 
     def __init__(self) -> None:
-        self._netfilter, self.ear = Netfilter(), Ear()
+        self._netfilter, self._diag, self.ear = Netfilter(), diag(), Ear()
         self._library: Library | None = None
         self.missing = ""
         self._generation = -2
@@ -49,8 +50,8 @@ class Nftables:
     def close(self) -> None:
         """Give socket and context back."""
         self.seal()
-        self._netfilter.close()
-        self.ear.close()
+        for one in (self._netfilter, self._diag, self.ear):
+            one.close()
         if self._library is not None:
             self._library.close()
 
@@ -138,6 +139,8 @@ class Nftables:
         more = "" if load.anew or not seal else f"delete set {TABLE} {seal}\n"
         if load.anew and self._digest:
             more = "".join(_stays(library, load.want))
+        if not self._digest and not load.want.empty:  # with the first table conntrack begins to watch
+            introduce(self._netfilter, talks(self._diag))
         before = self._netfilter.generation()
         _, error = library.run(text + more)
         if error and load.anew and more:  # a set of another version may have held something else
@@ -151,7 +154,7 @@ class Nftables:
         if ours:
             self._made.append(after)
             self._anew = after if load.anew else self._anew
-        self._known, self._digest = (load.want, load.want.digest()) if ours else (None, "?")
+        self._known, self._digest = (load.want, "" if load.want.empty else load.want.digest()) if ours else (None, "?")
         return error.strip()
 
     @property

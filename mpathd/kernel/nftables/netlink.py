@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 
-from ..netlink import F_DUMP, F_REQUEST, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, attribute
+from ..netlink import F_DUMP, F_REQUEST, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, attribute, message
 
 NETLINK_NETFILTER = 12
 DONE_SIZE = 20  # its header and an error number
@@ -49,6 +50,21 @@ class Netfilter:
             if what == NLMSG_ERROR:
                 return -S32.unpack_from(data, 16)[0], b""
             return 0, data[20:length]
+
+    def tell(self, kind: int, flags: int, bodies: Iterable[tuple[int, bytes]]) -> None:
+        """Send requests of one kind at once, whose answers nobody reads: the kernel complains only.
+
+        Args:
+            kind: subsystem and message.
+            flags: besides F_REQUEST.
+            bodies: family of nfgenmsg and attributes of each.
+        """
+        self._sequence += 1
+        parts = (message(kind, flags, self._sequence, bytes((family, 0, 0, 0)) + body) for family, body in bodies)
+        self._sock.send(b"".join(parts))
+        with suppress(OSError):  # all has been done when send() returns; complaints that found no room are one, too
+            while self._sock.recv(65536, socket.MSG_DONTWAIT):
+                pass
 
     def dump(self, kind: int, body: bytes, family: int = NFPROTO_INET) -> list[bytes]:
         """Ask for all objects of a kind and give their attributes; none if the kernel refuses.
