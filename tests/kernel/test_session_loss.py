@@ -250,7 +250,8 @@ def test_what_a_closed_socket_still_has_to_say(
             before = _tries(case, port, family)
             eventually(  # after all was in place
                 lambda: before is None or _tries(case, port, family) != before,
-                what="the last words are tried again, or given up",
+                20,  # the kernel doubles its pauses: a slow start may have taken the first five
+                "the last words are tried again, or given up",
             )
             case.arrived()
             seen = [str(p) for p in case.watch.packets(way="in", proto=TCP, sport=port) if p.dev != "vethr2"]
