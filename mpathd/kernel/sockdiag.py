@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 NETLINK_SOCK_DIAG = 4
-SOCK_DIAG_BY_FAMILY = 20
+SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK = 20, 18
 
 # inet_diag_sockid: ports in network order, addresses in 16 bytes each, interface, cookie.
 ID = struct.Struct(">HH16s16s")
@@ -27,3 +27,12 @@ def request(family: int, protocol: int, states: int, extensions: int = 0) -> byt
         extensions: attributes wanted, a bit for each.
     """
     return _REQUEST.pack(family, protocol & 0xFF, extensions, states) + bytes(ID.size + ID_REST.size)
+
+
+def old_request(states: int) -> bytes:
+    """Build the old question, TCPDIAG_GETSOCK, which asks for TCP's sockets of both families at once.
+
+    Args:
+        states: wanted, a bit for each.
+    """
+    return bytes(4) + bytes(ID.size + ID_REST.size) + struct.pack("=II", states, 0)
