@@ -125,6 +125,18 @@ def test_only_what_is_new_is_decoded(*, together: bool) -> None:
     assert (read.decoded, read.listing.come, read.listing.gone) == ([], new, [])
 
 
+def test_what_changes_where_it_is_and_back_is_all_that_comes() -> None:
+    """A link that is lost and found again: its routes differ by a flag, and what they say was known before."""
+    read = Read()
+    read.kernel.size = 30
+    places = (0, 1, 2, 60, 61, 199)
+    lost = [b"lost" + body if place in places else body for place, body in enumerate(MANY)]
+    for old, new in ((MANY, lost), (lost, MANY), (MANY, lost)):
+        read.look(old)
+        assert read.look(new)
+        assert (read.listing.come, read.listing.gone) == ([new[p] for p in places], [old[p] for p in places])
+
+
 def test_values_that_stay_are_the_same_objects() -> None:
     read = Read()
     read.look(MANY)

@@ -155,7 +155,7 @@ class Walk(Generic[T]):
         datagrams, firsts, values = old.datagrams[:place], old.firsts[:place], old.values[:at]
         self.new = Answer(datagrams, firsts, b"", old.ends[: at + 1], values)
         self._pieces = [old.text[: old.ends[at]]]
-        self._seek = True
+        self._seek, self._fresh = True, 0  # messages since the last run
         self.gone: list[T] = []
         self.come: list[T] = []
         self.interrupted = False
@@ -183,8 +183,8 @@ class Walk(Generic[T]):
         new.firsts.append(len(new.values))
         at, done, view, known = 0, False, memoryview(data), len(old.values)
         while at + HEADER.size <= size:
-            if self.at < known and (run := self._run(view, at)):
-                first, self.at = self.at, self.at + run
+            if self.at < known and (run := self._run(view, at) or self._replaced(view, at)):
+                first, self.at, self._fresh = self.at, self.at + run, 0
                 new.values += old.values[first : self.at]
                 shift = new.ends[-1] - old.ends[first]
                 ends = old.ends[first + 1 : self.at + 1]
@@ -204,6 +204,7 @@ class Walk(Generic[T]):
             if value is not None and self._seek and self._skip(data[at:end]):
                 continue
             value = self._meaning(body) if value is None else value
+            self._fresh += 1
             self.come.append(value)
             new.values.append(value)
             new.ends.append(new.ends[-1] + end - at)
@@ -227,6 +228,20 @@ class Walk(Generic[T]):
             else:
                 high = middle
         return low - first
+
+    def _replaced(self, data: memoryview, at: int) -> int:
+        """The run that begins here, if each message before it stands in the place of an old one: a link that is lost
+        changes its routes where they are.
+        """
+        old = self._old
+        if not self._fresh or self.at + self._fresh >= len(old.values):
+            return 0
+        gone, self.at = self.at, self.at + self._fresh
+        if run := self._run(data, at):
+            self.gone += old.values[gone : self.at]
+        else:
+            self.at = gone
+        return run
 
     def _skip(self, known: bytes) -> bool:
         """Pass over what has gone, up to a message that is known; where messages have changed places, do not again."""
