@@ -7,6 +7,7 @@ while something is under way here, nobody asks, and further writes queue up behi
 from __future__ import annotations
 
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Iterable
 
 from ...model.mptcp import Change
@@ -29,13 +30,13 @@ class Later:
         self._waiting: list[tuple[tuple[Change, ...], Pause]] = []
         self._hurry = False
         self._answers: list[tuple[Change, Answer]] = []
-        self._thread: threading.Thread | None = None
+        self._busy, self._threads = False, 0  # one that has nothing left to do may still be telling so
 
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
         with self._lock:
-            return self._thread is not None
+            return self._busy
 
     def put(self, changes: Iterable[Change], pause: Pause = lambda: 0.0) -> None:
         """Have writes done.
@@ -48,9 +49,10 @@ class Later:
         with self._lock:
             self._waiting.append((tuple(changes), pause))
             self._lock.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="mptcp writes", daemon=True)
-                self._thread.start()
+            if not self._busy:
+                self._busy = True
+                self._threads += 1
+                start_new_thread(self._work, ())  # threading.Thread waits until the other one has got under way: 1 ms
 
     def answers(self) -> tuple[tuple[Change, Answer], ...]:
         """Take the answers that have come since the last time."""
@@ -61,25 +63,34 @@ class Later:
     def join(self) -> None:
         """Wait until nothing is left to do, without any more pauses."""
         with self._lock:
-            thread, self._hurry = self._thread, True
+            self._hurry = True
             self._lock.notify_all()
-        if thread is not None:
-            thread.join()
-        self._hurry = False
+            self._lock.wait_for(lambda: not self._threads)
+            self._hurry = False
 
     def _work(self) -> None:
-        while True:
+        try:
+            while self._one():
+                pass
+            self._finished()
+        finally:
             with self._lock:
-                if not self._waiting:
-                    self._thread = None
-                    break
-                changes, pause = self._waiting.pop(0)
-            seconds = pause()
-            for place, change in enumerate(changes if seconds is not None else ()):
-                if place and seconds:
-                    with self._lock:
-                        self._lock.wait_for(lambda: self._waiting or self._hurry, seconds)
-                answer = self._write(change)
+                self._threads -= 1
+                self._lock.notify_all()
+
+    def _one(self) -> bool:
+        """Do what was put first, and tell whether there was something."""
+        with self._lock:
+            if not self._waiting:
+                self._busy = False
+                return False
+            changes, pause = self._waiting.pop(0)
+        seconds = pause()
+        for place, change in enumerate(changes if seconds is not None else ()):
+            if place and seconds:
                 with self._lock:
-                    self._answers.append((change, answer))
-        self._finished()
+                    self._lock.wait_for(lambda: self._waiting or self._hurry, seconds)
+            answer = self._write(change)
+            with self._lock:
+                self._answers.append((change, answer))
+        return True
