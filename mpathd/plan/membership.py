@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from ..model.numbers import MAIN
@@ -40,6 +40,12 @@ class Member:
     state: ServiceState
     ruled: frozenset[Prefix]
     kept: frozenset[Prefix] = frozenset()
+    _usable: Mapping[Family, tuple[LinkAddress, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A pass asks fifty times, and nearly all members are those of the last pass.
+        found = {f: tuple(a for a in self.link.addresses if a.family is f and a.usable) for f in Family}
+        object.__setattr__(self, "_usable", found)
 
     @property
     def wanted(self) -> bool:
@@ -57,7 +63,7 @@ class Member:
         Args:
             family: of this family.
         """
-        return tuple(a for a in self.link.addresses if a.family is family and a.usable)
+        return self._usable[family]
 
     def left_behind(self, family: Family) -> tuple[Prefix, ...]:
         """Give the addresses that are gone with the link's being up, and keep their rules.

@@ -30,12 +30,21 @@ ANYWHERE = {Family.INET: Address("192.0.2.1"), Family.INET6: Address("2001:db8::
 class Part(Enum):
     """What is read together."""
 
-    ROUTING = auto()  # links, addresses, routes: one event may move them all, and the kernel tells not of every route
+    LINKS = auto()  # an address that goes may have gone with its link; rp_filter stands in the link's message
+    ROUTING = auto()  # addresses and routes: one event may move them all, and the kernel tells not of every route
     RULES = auto()  # they come and go one by one, and the kernel tells of each (notify_rule_change)
 
 
 # What an event of the ear may have moved; one that is not here may have moved everything.
-MOVES = {"rule": Part.RULES} | dict.fromkeys(("link", "address", "route", "nexthop", "sysctl"), Part.ROUTING)
+MOVES = {
+    "rule": {Part.RULES},
+    "link": {Part.LINKS, Part.ROUTING},
+    "address gone": {Part.LINKS, Part.ROUTING},
+    "address": {Part.ROUTING},
+    "route": {Part.ROUTING},
+    "nexthop": {Part.ROUTING},
+    "sysctl": {Part.LINKS, Part.ROUTING},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class Hand:
             kinds: what the ear has heard.
         """
         for kind in kinds:
-            self._stale |= {MOVES[kind]} if kind in MOVES else set(Part)
+            self._stale |= MOVES.get(kind, set(Part))
 
     def look(self, protocol: int, *, whole: bool = True) -> World:
         """Read everything. What has not changed is the same object as the last time.
@@ -107,7 +116,7 @@ class Hand:
     def _look_at_routing(self, protocol: int) -> bool:
         """Read links, addresses and routes, and tell whether any is another."""
         self._nexthops = None
-        moved = self._links.look()
+        moved = self._links.look(all_of_it=Part.LINKS in self._stale)
         for family in Family:
             moved = self._routes[family].look(protocol, self._links.names) or moved
         links_and_main = (self._links.links, *(routes.main for routes in self._routes.values()))

@@ -29,12 +29,16 @@ class Links:
         self.links: Mapping[int, Link] = {}
         self.names: dict[int, str] = {}
 
-    def look(self) -> bool:
-        """Read them, and tell whether any is another than the last time."""
+    def look(self, *, all_of_it: bool = True) -> bool:
+        """Read them, and tell whether any is another than the last time.
+
+        Args:
+            all_of_it: the links too, not their addresses alone.
+        """
         # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
         # look as one that is up and has none.
         changed = self._addresses.look()
-        if not self._bare.look() and not changed:
+        if not (all_of_it and self._bare.look()) and not changed:
             return False
         addresses: dict[int, list[LinkAddress]] = {}
         for found in self._addresses.values:

@@ -29,7 +29,7 @@ from .wire import (
 GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 32)
 
 NAMES = {
-    NEWLINK: "link", DELLINK: "link", NEWADDR: "address", DELADDR: "address", NEWROUTE: "route",
+    NEWLINK: "link", DELLINK: "link", NEWADDR: "address", DELADDR: "address gone", NEWROUTE: "route",
     DELROUTE: "route", NEWRULE: "rule", DELRULE: "rule", NEWNETCONF: "sysctl", NEWNEXTHOP: "nexthop",
     DELNEXTHOP: "nexthop",
 }  # fmt: skip
