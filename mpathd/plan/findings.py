@@ -107,9 +107,9 @@ def _arp_flux(scene: Scene) -> Iterator[Finding]:
 def _twice(scene: Scene) -> Iterator[Finding]:
     owners: dict[str, list[str]] = {}
     for member in scene.members:
-        for address in member.link.addresses:
-            if address.usable:
-                owners.setdefault(address.address, []).append(member.link.name)
+        # A link may have an address in several prefixes.
+        for address in dict.fromkeys(a.address for a in member.link.addresses if a.usable):
+            owners.setdefault(address, []).append(member.link.name)
     for twice, names in owners.items():
         if len(names) > 1:
             text = f"{twice} is on {' and '.join(names)}: its traffic leaves by {names[0]}"
