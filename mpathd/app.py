@@ -158,11 +158,12 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     return LiveAgent(meter, store, stored, made, partial(setup, opts), lasting, book, runtime, obey, meter, endpoints)
 
 
-def dry_run(loop: LiveAgent) -> int:
+def dry_run(loop: LiveAgent, machine: Machine) -> int:
     """Print what would be done.
 
     Args:
         loop: the loop, which does not run.
+        machine: the hands.
     """
     world = loop.look()
     policy = loop.asked(world)
@@ -174,7 +175,8 @@ def dry_run(loop: LiveAgent) -> int:
         print(f"# {service.letters} {service.id} ({service.interface}): {service.because}")
     for finding in (*view.findings, *findings):
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
-    for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules, world.foreign):
+    have = replace(loop.known(world, wanted.kernel), sockets=machine.recognise(wanted.kernel.sockets))
+    for step in diff(wanted.kernel, have, world.rules, world.foreign):
         print(step.what.text if isinstance(step.what, Load) else step)
     for change in changes:
         print(change)
@@ -351,7 +353,8 @@ def run(opts: Options) -> int:
         made = Setup(Config(), ())
     logging(made.config)
     if opts.dry_run:
-        return dry_run(reconciler(opts, made, Machine()))
+        machine = Machine(idle=True)
+        return dry_run(reconciler(opts, made, machine), machine)
     ours = lock.take()
     if ours is None:
         pid = lock.other()
