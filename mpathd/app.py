@@ -43,7 +43,7 @@ from .plan.whose import forbids
 from .plan.wishes import Limits
 from .policies import CONNMAN_FOLDER, FOLDERS, GRACE, Policies
 from .ports import Setup
-from .runtime import Bonds, Runtime
+from .runtime import Bonds, Runtime, lasting
 from .sources import Source
 from .sources.leases import Dhclient, Networkd
 from .sources.main import Main
@@ -138,12 +138,13 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     """
     store = Store(opts.state)
     stored, trouble = store.load(mend=folders is not None)
-    lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
+    troubles = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
 
     ours = opts.policies or FOLDERS
     every = (CONNMAN_FOLDER, *ours) if made.config.connman else ours
     policies = Policies(every, folders.writing if folders is not None else frozenset)
-    book = Book(policies, opts.state, opts.runtime)
+    file = lasting(opts.runtime)
+    book = Book(policies, opts.state, file)
 
     def obey(fresh: Setup) -> None:
         logging(fresh.config)
@@ -152,10 +153,10 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
             folders.watch([*policies.folders, *(folder for source in fresh.sources for folder in source.folders)])
 
     obey(made)
-    runtime = Runtime(opts.runtime)
+    runtime = Runtime(file)
     meter = Meter(machine, runtime)
-    endpoints = Endpoints(machine.paths, Bonds(opts.runtime))
-    return LiveAgent(meter, store, stored, made, partial(setup, opts), lasting, book, runtime, obey, meter, endpoints)
+    endpoints = Endpoints(machine.paths, Bonds(file))
+    return LiveAgent(meter, store, stored, made, partial(setup, opts), troubles, book, runtime, obey, meter, endpoints)
 
 
 def dry_run(loop: LiveAgent, machine: Machine) -> int:
