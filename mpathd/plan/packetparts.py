@@ -29,18 +29,30 @@ class Ground:
         numbers: marks.
         forwarding: this machine is a router.
         uplinks: names of the links that count as uplinks, quoted.
+        nameless: indexes of those that nft has no words for.
         ways: names of links whose connections are answered by them, and the verdicts that mark what comes in.
     """
 
     numbers: Numbers
     forwarding: bool
     uplinks: tuple[str, ...] = ()
+    nameless: tuple[str, ...] = ()
     ways: tuple[tuple[str, str], ...] = ()
 
     @property
     def mask(self) -> str:
         """Our bits of a mark."""
         return f"{self.numbers.mark_mask:#x}"
+
+    @property
+    def named_by_index(self) -> str:
+        """The set of those links that have no name."""
+        return f"{{ {', '.join(self.nameless)} }}"
+
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """What matches packets that leave by uplinks."""
+        return ("oifname @uplinks", *((f"oif {self.named_by_index}",) if self.nameless else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +74,9 @@ def quoted(name: str) -> str:
     """Give a name in nft's words.
 
     Args:
-        name: of a link, or of a counter.
+        name: of a link that has words (`naming.unsayable`), or of a counter.
     """
-    plain = name.replace('"', "")
-    return f'"{plain[:-1]}\\*"' if plain.endswith("*") else f'"{plain}"'  # nft takes a last * for all that begin so
+    return f'"{name[:-1]}\\*"' if name.endswith("*") else f'"{name}"'  # nft takes a last * for all that begin so
 
 
 def marked(what: str, mark: int, numbers: Numbers) -> str:
@@ -89,7 +100,7 @@ def refused(count: str, which: str = "") -> tuple[str, str]:
     return f"{which}meta l4proto tcp {count} reject with tcp reset", f"{which}{count} reject"
 
 
-def _session(choice: Choice, mark: int, numbers: Numbers) -> Chain:
+def _session(choice: Choice, mark: int, ground: Ground) -> Chain:
     """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
     rules: list[str] = []
     for family in Family:
@@ -98,8 +109,9 @@ def _session(choice: Choice, mark: int, numbers: Numbers) -> Chain:
             rules.append(f"{own_family}accept")
         elif family not in choice.defaults:
             count = f'counter name "{counter("d", choice.session.born)}"'
-            rules += refused(count, f"{own_family}oifname @uplinks ")
-    marks = (marked(what, mark, numbers) for what in ("meta mark", "ct mark"))
+            for leaving in ground.leaving:
+                rules += refused(count, f"{own_family}{leaving} ")
+    marks = (marked(what, mark, ground.numbers) for what in ("meta mark", "ct mark"))
     kept = choice.session.settings.nat is Nat.NEVER
     return Chain((*rules, f"{' '.join(marks)} goto {'untranslated' if kept else 'marked'}"))
 
@@ -132,12 +144,12 @@ def session_part(choice: Choice, ground: Ground) -> Part:
 
     Args:
         choice: the session and its services.
-        ground: what it stands on, without the uplinks, which come and go.
+        ground: what it stands on, without the names of uplinks, which come and go.
     """
     numbers, number, born = ground.numbers, choice.session.number, choice.session.born
     value = numbers.mark(number)
     mark = f"{value:#x}"
-    chains = {f"s_{number}": _session(choice, value, numbers)}
+    chains = {f"s_{number}": _session(choice, value, ground)}
     elements = {"sessions": {mark: ""}, "kept": {mark: f"goto s_{number}"}, **dict(_sources(choice, mark))}
     lost = counter("d", born)
     elements["dropped"] = {mark: quoted(lost)}

@@ -14,6 +14,7 @@ from ..model.packet import COUNTS, DYNAMIC, Chain, Ruleset, Share, Table
 from ..model.words import Family
 from .forward import LinkMark
 from .membership import Member
+from .naming import unsayable
 from .packetparts import BITS, WORDS, Ground, Part, link_part, quoted, refused, session_part
 from .recall import Recall
 from .sessions import Choice
@@ -97,7 +98,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
         "bound": Chain(
             (
                 *as_without,
-                *(f"oifname @uplinks {foreign[f]} goto refused" for f in Family),
+                *(f"{leaving} {foreign[f]} goto refused" for leaving in ground.leaving for f in Family),
                 NEVER[-1],
                 f"{mine} vmap @kept",
             )
@@ -107,12 +108,14 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
         "marked": Chain(
             (
                 *(f"tcp option mptcp subtype 1 {foreign[f]} goto refused" for f in Family),
-                *(f"oifname @uplinks {STALE} {foreign[f]} goto refused" for f in Family),
+                *(f"{leaving} {STALE} {foreign[f]} goto refused" for leaving in ground.leaving for f in Family),
                 "accept",
             )
         ),
         # What may not be translated hears at once that it cannot leave, and not only nothing.
-        "untranslated": Chain((*(f"oifname @uplinks {foreign[f]} goto refused" for f in Family), "goto marked")),
+        "untranslated": Chain(
+            (*(f"{leaving} {foreign[f]} goto refused" for leaving in ground.leaving for f in Family), "goto marked")
+        ),
         "refused": Chain(refused(count)),
         "output": Chain(
             (
@@ -137,7 +140,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
             (
                 f"{mine} != @sessions accept",
                 "jump never",
-                "oifname != @uplinks accept",
+                f"{f'oif != {ground.named_by_index} ' if ground.nameless else ''}oifname != @uplinks accept",
                 *as_without,
                 *(f"{OPENED} update @late{BITS[f]} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
                 *(f"{source[f]} {mine} . oifname @sent accept" for f in Family),
@@ -151,6 +154,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
         forwarded = (
             "iifname lo accept",
             "iifname @uplinks accept",
+            *((f"iif {ground.named_by_index} accept",) if ground.nameless else ()),
             f"{known} vmap @carried",
             "jump never",
             NEVER[-1],
@@ -192,13 +196,16 @@ def ruleset(
         return NO_RULESET
     known = recall or Recall()
     looks, everything = lookups(choice.session for choice in marking)
+    uplinks = [member.link for member in found if member.way_out]
     ground = Ground(
         numbers,
         forwarding,
-        tuple(sorted(quoted(member.link.name) for member in found if member.way_out)),
+        tuple(sorted(quoted(link.name) for link in uplinks if not unsayable(link.name))),
+        tuple(str(link.index) for link in uplinks if unsayable(link.name)),
         tuple((quoted(link.member.link.name), f"goto l_{link.member.link.index}") for link in links),
     )
-    parts = tuple(known.of(c.session.number, session_part, c, Ground(numbers, forwarding)) for c in marking)
+    alone = Ground(numbers, forwarding, nameless=ground.nameless)
+    parts = tuple(known.of(c.session.number, session_part, c, alone) for c in marking)
     parts += tuple(known.of(link.member.id, link_part, link, numbers) for link in links)
     finds = (*(f"{look.expression} vmap @{look.name}" for look in looks), *(f"goto s_{n}" for n in everything[:1]))
     chains = known.of("chains", _chains, ground, finds)
