@@ -43,7 +43,7 @@ from .plan.whose import forbids
 from .plan.wishes import Limits
 from .policies import CONNMAN_FOLDER, FOLDERS, GRACE, Policies
 from .ports import Setup
-from .runtime import Bonds, Runtime
+from .runtime import Bonds, Runtime, lasting
 from .sources import Source
 from .sources.leases import Dhclient, Networkd
 from .sources.main import Main
@@ -138,12 +138,13 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
     """
     store = Store(opts.state)
     stored, trouble = store.load(mend=folders is not None)
-    lasting = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
+    troubles = (Finding("settings", Severity.HIGH, trouble, "set them again with mpathctl config"),) if trouble else ()
 
     ours = opts.policies or FOLDERS
     every = (CONNMAN_FOLDER, *ours) if made.config.connman else ours
     policies = Policies(every, folders.writing if folders is not None else frozenset)
-    book = Book(policies, opts.state, opts.runtime)
+    file = lasting(opts.runtime)
+    book = Book(policies, opts.state, file)
 
     def obey(fresh: Setup) -> None:
         logging(fresh.config)
@@ -152,17 +153,18 @@ def reconciler(opts: Options, made: Setup, machine: Machine, folders: Inotify | 
             folders.watch([*policies.folders, *(folder for source in fresh.sources for folder in source.folders)])
 
     obey(made)
-    runtime = Runtime(opts.runtime)
+    runtime = Runtime(file)
     meter = Meter(machine, runtime)
-    endpoints = Endpoints(machine.paths, Bonds(opts.runtime))
-    return LiveAgent(meter, store, stored, made, partial(setup, opts), lasting, book, runtime, obey, meter, endpoints)
+    endpoints = Endpoints(machine.paths, Bonds(file))
+    return LiveAgent(meter, store, stored, made, partial(setup, opts), troubles, book, runtime, obey, meter, endpoints)
 
 
-def dry_run(loop: LiveAgent) -> int:
+def dry_run(loop: LiveAgent, machine: Machine) -> int:
     """Print what would be done.
 
     Args:
         loop: the loop, which does not run.
+        machine: the hands.
     """
     world = loop.look()
     policy = loop.asked(world)
@@ -174,7 +176,8 @@ def dry_run(loop: LiveAgent) -> int:
         print(f"# {service.letters} {service.id} ({service.interface}): {service.because}")
     for finding in (*view.findings, *findings):
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
-    for step in diff(wanted.kernel, loop.known(world, wanted.kernel), world.rules, world.foreign):
+    have = replace(loop.known(world, wanted.kernel), sockets=machine.recognise(wanted.kernel.sockets))
+    for step in diff(wanted.kernel, have, world.rules, world.foreign):
         print(step.what.text if isinstance(step.what, Load) else step)
     for change in changes:
         print(change)
@@ -351,7 +354,8 @@ def run(opts: Options) -> int:
         made = Setup(Config(), ())
     logging(made.config)
     if opts.dry_run:
-        return dry_run(reconciler(opts, made, Machine()))
+        machine = Machine(idle=True)
+        return dry_run(reconciler(opts, made, machine), machine)
     ours = lock.take()
     if ours is None:
         pid = lock.other()

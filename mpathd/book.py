@@ -17,6 +17,8 @@ from .plan.bounds import Bounds
 from .plan.wishes import Limits, Wished, admitted, dump, load, settings_of, values
 from .policies import Policies
 
+CLIENTS = "clients"  # part of the file that lasts over a restart
+
 
 class Book:
     """All sessions that are asked for.
@@ -24,30 +26,31 @@ class Book:
     Args:
         policies: the policy files.
         state: folder of stored sessions, which outlive a boot.
-        runtime: folder of clients' sessions, which outlive a restart of mpathd.
+        lasting: has clients' sessions, which outlive a restart of mpathd.
 
     Attributes:
         limits: those in force, for users without privileges.
     """
 
-    def __init__(self, policies: Policies, state: Path, runtime: Path) -> None:
+    def __init__(self, policies: Policies, state: Path, lasting: disk.Parts) -> None:
         self._policies = policies
-        self._files = {Origin.NAMED: state / "sessions.json", Origin.DBUS: runtime / "clients.json"}
+        self._stored, self._runtime = state / "sessions.json", lasting
         self.limits = Limits()
         self._bounds = Bounds(primary)
         self._policy: tuple[SessionSettings, ...] = ()
         self._troubles: tuple[Finding, ...] = ()
         self._wished: dict[str, Wished] = {}
         self._lasting: list[Finding] = []
-        for path in self._files.values():
-            self._load(path)
+        self._load(self._stored, self._stored.read_text)
+        self._load(lasting.path, lambda: lasting.text(CLIENTS))
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path, read: Callable[[], str | None]) -> None:
         try:
-            self._wished.update({item.settings.name: item for item in load(path.read_text(), NAMES)})
+            if (text := read()) is not None:
+                self._wished.update({item.settings.name: item for item in load(text, NAMES)})
         except FileNotFoundError:
             return
-        except (ConfigError, OSError, UnicodeDecodeError) as error:
+        except (ConfigError, OSError, ValueError) as error:
             text = f"{path} cannot be used: {error}; its sessions are gone"
             self._lasting.append(
                 Finding("sessions", Severity.HIGH, text, "make them again with mpathctl session create")
@@ -154,9 +157,13 @@ class Book:
 
     def _save(self, wished: dict[str, Wished], origin: Origin) -> None:
         """Write the kind of session that has changed, whole or not at all, before it is in force."""
-        path = self._files[origin]
+        text = dump(item for item in wished.values() if item.settings.origin is origin)
+        path = self._stored if origin is Origin.NAMED else self._runtime.path
         try:
-            disk.put(path, dump(item for item in wished.values() if item.settings.origin is origin))
+            if origin is Origin.NAMED:
+                disk.put(path, text)
+            else:
+                self._runtime.put(CLIENTS, text)
         except OSError as error:
             raise MpathError(f"cannot save sessions in {path}: {error.strerror}", "nothing was changed") from error
         self._wished = wished

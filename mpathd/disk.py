@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 CHUNK = 1 << 20  # bytes that are read at once
+# What reading a file raises that is not what we have written: numbers too large, lists too deep, no text, no numbers.
+UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def text(path: Path, longest: int) -> str:
@@ -61,3 +66,58 @@ def put(path: Path, text: str) -> None:
     finally:
         os.close(file)
     os.replace(fresh, target)  # noqa: PTH105  Path's is slower
+
+
+class Parts:
+    """A JSON file of several parts, each with a user of its own; it is read once, and replaced whole.
+
+    Args:
+        path: the file.
+        older: files of earlier versions, by part: one is read while the file lacks the part, and goes once it has it.
+    """
+
+    def __init__(self, path: Path, older: Mapping[str, Path]) -> None:
+        self.path = path
+        self._older = dict(older)
+        self._texts: dict[str, str] = {}
+        self._unread: Exception | None = None
+        try:
+            data = json.loads(path.read_text())
+            self._texts = {str(part): json.dumps(value) for part, value in data.items()}
+        except FileNotFoundError:
+            pass
+        except UNFIT as error:
+            self._unread = error
+
+    def text(self, part: str) -> str | None:
+        """Give a part as JSON, None if it is not there.
+
+        Args:
+            part: its name.
+
+        Raises:
+            OSError, UnicodeDecodeError, ValueError: the file cannot be read; it is replaced at the next put.
+        """
+        if self._unread is not None:
+            raise ValueError(f"{self._unread!r}")
+        if part not in self._texts and part in self._older:
+            with suppress(FileNotFoundError):
+                return self._older[part].read_text()
+        return self._texts.get(part)
+
+    def put(self, part: str, text: str) -> None:
+        """Replace a part; the others stay.
+
+        Args:
+            part: its name.
+            text: what it is from now on, as JSON.
+
+        Raises:
+            OSError: the file is as it was.
+        """
+        texts = {**self._texts, part: text}
+        put(self.path, "{" + ",\n".join(f"{json.dumps(name)}: {text.strip()}" for name, text in texts.items()) + "}\n")
+        self._texts, self._unread = texts, None
+        if (old := self._older.pop(part, None)) is not None:
+            with suppress(OSError):
+                old.unlink()

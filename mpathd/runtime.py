@@ -1,4 +1,7 @@
-"""What must last over a restart, but not over a boot: numbers of sessions, what was counted, what is ours of MPTCP."""
+"""What must last over a restart, but not over a boot: clients' sessions, numbers, what was counted, MPTCP's endpoints.
+
+One file holds it all: sessions.json in the runtime folder.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,40 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import disk
+from .disk import UNFIT, Parts
 from .model.mptcp import Kept, Limits
 from .model.statistics import Count, Counted
 from .model.words import Address
 
 Numbers = Mapping[str, tuple[int, int]]
-# What reading a file raises that is not what we have written: numbers too large, lists too deep, no text, no numbers.
-UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
-class Runtime:
-    """The file sessions.json in the runtime folder.
+def lasting(folder: Path) -> Parts:
+    """Give the file.
 
     Args:
         folder: made when there is something to keep.
     """
+    return Parts(folder / "sessions.json", {part: folder / f"{part}.json" for part in ("clients", "mptcp")})
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "sessions.json"
+
+class Runtime:
+    """Numbers of sessions, and what was counted.
+
+    Args:
+        file: where they are kept.
+    """
+
+    def __init__(self, file: Parts) -> None:
+        self._file = file
         self._last: tuple[Numbers, Counted] | None = None
 
     def _load(self) -> tuple[Numbers, Counted]:
         if self._last is None:
             try:
-                data = json.loads(self._path.read_text())
-                numbers = {str(name): (int(number), int(born)) for name, (number, born) in data["numbers"].items()}
-                told = data.get("counted", {})
+                kept = json.loads(self._file.text("numbers") or "{}")
+                numbers = {str(name): (int(number), int(born)) for name, (number, born) in kept.items()}
+                told = json.loads(self._file.text("counted") or "{}")
                 before, after = _counts(told.get("before", {})), _counts(told.get("after", {}))
                 self._last = numbers, Counted(before, after, str(told.get("digest", "")))
             except UNFIT:
@@ -53,7 +63,8 @@ class Runtime:
         Args:
             numbers: name to number and birth.
         """
-        self._save(numbers, self._load()[1])
+        fresh = dict(numbers)
+        self._save("numbers", fresh, (fresh, self._load()[1]))
 
     def count(self, counted: Counted) -> None:
         """Replace what was counted.
@@ -61,17 +72,17 @@ class Runtime:
         Args:
             counted: by counters that are gone.
         """
-        self._save(self._load()[0], counted)
-
-    def _save(self, numbers: Numbers, counted: Counted) -> None:
-        if (numbers, counted) == self._last:
-            return
         told = {"before": dict(counted.before), "after": dict(counted.after), "digest": counted.digest}
+        self._save("counted", told, (self._load()[0], counted))
+
+    def _save(self, part: str, value: object, kept: tuple[Numbers, Counted]) -> None:
+        if kept == self._load():
+            return
         try:
-            disk.put(self._path, json.dumps({"numbers": dict(numbers), "counted": told}) + "\n")
+            self._file.put(part, json.dumps(value))
         except OSError:
             return  # numbers are then given anew at the next start; nothing in the kernel is lost by it
-        self._last = dict(numbers), counted
+        self._last = kept
 
 
 def _counts(told: Mapping[str, tuple[int, int]]) -> dict[str, Count]:
@@ -79,19 +90,21 @@ def _counts(told: Mapping[str, tuple[int, int]]) -> dict[str, Count]:
 
 
 class Bonds:
-    """The file mptcp.json in the runtime folder: which endpoints are ours, and which limits were there before us.
+    """Which endpoints are ours, and which limits were there before us.
 
     Args:
-        folder: made when there is something to keep.
+        file: where that is kept.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "mptcp.json"
+    def __init__(self, file: Parts) -> None:
+        self._file = file
 
     def load(self) -> Kept | None:
         """Give what was kept, None if nothing was, or if it cannot be read."""
         try:
-            data = json.loads(self._path.read_text())
+            if (text := self._file.text("mptcp")) is None:
+                return None
+            data = json.loads(text)
             mine = frozenset((int(number), Address(str(address))) for number, address in data["mine"])
             before, raised = data["before"], data["raised"]
             learned = int(data["room"]), int(data["ceiling"])
@@ -112,7 +125,7 @@ class Bonds:
             "ceiling": kept.ceiling,
         }
         try:
-            disk.put(self._path, json.dumps({"mine": sorted(kept.mine), **limits}) + "\n")
+            self._file.put("mptcp", json.dumps({"mine": sorted(kept.mine), **limits}))
         except OSError:
             return  # the next start then goes by what endpoints look like, and leaves the limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -33,12 +33,16 @@ NOTHING = World({})
 
 
 class Machine:
-    """The kernel of this network namespace."""
+    """The kernel of this network namespace.
 
-    def __init__(self) -> None:
+    Args:
+        idle: nothing is going to be written.
+    """
+
+    def __init__(self, *, idle: bool = False) -> None:
         self._rtnetlink = Hand()
         self._nftables = Nftables()
-        self._sockets = Sockets()
+        self._sockets = Sockets(idle=idle)
         self._sysctls = sysctl.Sysctls(*ALL, *FORWARDING)
         self._base = self._world = NOTHING  # what rtnetlink's hand saw at the last look, and all of it
         self._rest: tuple[object, ...] = ()
@@ -193,6 +197,14 @@ class Machine:
             packets: the ruleset of that digest.
         """
         self._nftables.adopt(packets)
+
+    def recognise(self, want: Iterable[Marking]) -> frozenset[Marking]:
+        """Give the control groups whose sockets are marked, those that another mpathd has had marked as is wanted too.
+
+        Args:
+            want: which groups, and how.
+        """
+        return self._sockets.recognise(want)
 
     def counters(self) -> Mapping[str, Count]:
         """Give what the counters in our nft table have counted, by name."""

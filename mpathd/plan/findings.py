@@ -14,6 +14,7 @@ from ..model.view import Finding, Service
 from ..model.words import Family, Prefix, Severity, host
 from ..model.world import Stranger, World
 from .membership import Member
+from .naming import unsayable
 from .picked import listed, told, unfit
 from .prefixes import span
 from .sockets import named
@@ -107,13 +108,20 @@ def _arp_flux(scene: Scene) -> Iterator[Finding]:
 def _twice(scene: Scene) -> Iterator[Finding]:
     owners: dict[str, list[str]] = {}
     for member in scene.members:
-        for address in member.link.addresses:
-            if address.usable:
-                owners.setdefault(address.address, []).append(member.link.name)
+        # A link may have an address in several prefixes.
+        for address in dict.fromkeys(a.address for a in member.link.addresses if a.usable):
+            owners.setdefault(address, []).append(member.link.name)
     for twice, names in owners.items():
         if len(names) > 1:
             text = f"{twice} is on {' and '.join(names)}: its traffic leaves by {names[0]}"
             yield Finding("address-twice", Severity.MEDIUM, text, f"ip address del {twice} dev {names[-1]}")
+
+
+def _nameless(scene: Scene) -> Iterator[Finding]:
+    for member in scene.members:
+        if member.way_out and unsayable(member.link.name):
+            text = f"nft has no words for the name of {member.link.name}: no session can use the link"
+            yield Finding("link-name", Severity.MEDIUM, text, "give it another name: ip link set dev OLD name NEW")
 
 
 def _borrowed(scene: Scene) -> Iterator[Finding]:
@@ -300,6 +308,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _rp_filter,
     _arp_flux,
     _twice,
+    _nameless,
     _borrowed,
     _uncopied,
     _gateway,

@@ -15,6 +15,7 @@ from ..model.routing import Rule
 from ..model.words import Family
 from .marks import ends
 from .membership import Member
+from .naming import unsayable
 from .numbering import foreign
 
 
@@ -52,7 +53,8 @@ def link_marks(
     for member, families in routed:
         number = last - member.link.index
         mark = numbers.mark(number)
-        if families and number > max(taken, default=0) and not foreign(mark, rules, numbers.mark_mask):
+        free = number > max(taken, default=0) and not foreign(mark, rules, numbers.mark_mask)
+        if families and free and not unsayable(member.link.name):
             out.append(LinkMark(member, mark, families))
     return tuple(out) if len(out) > 1 else ()  # with one link there is no other way
 

@@ -21,6 +21,8 @@ VPNS = {
 }  # fmt: skip
 CELLULARS = {"wwan", "rmnet", "ppp"}
 
+LONGEST = 15  # bytes of a link's name
+
 # Devices that a tunnel module makes in every namespace for packets that no other tunnel takes.
 FALLBACKS = {
     "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0", "teql0",
@@ -73,6 +75,16 @@ def capable(link: Link) -> bool:
         and link.hardware in IP_HARDWARE
         and link.name not in FALLBACKS
     )
+
+
+def unsayable(name: str) -> bool:
+    """Tell whether nft has no words for a link's name: its strings know no escapes but that of a last *.
+
+    Args:
+        name: of the link; what is not UTF-8 in it has been replaced.
+    """
+    star = name.endswith("*") and (name.endswith("\\*") or len(name.encode()) > LONGEST - 1)
+    return star or '"' in name or "\ufffd" in name
 
 
 def mac_text(mac: bytes) -> str:

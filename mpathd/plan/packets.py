@@ -3,22 +3,19 @@
 Rule 1: what is never a session's traffic is decided in one chain, `never`. Rule 2: a session's packet is judged twice,
 by its selectors when it is made, and by the guard when it leaves; only the guard knows the link that it leaves by
 (output's oifname is the one from before the packet was routed again).
-Rule 3: a session is elements of sets that all share, by its mark, and one chain that sets the mark: sets hold what a
-chain would say (an nft transaction costs by its rules), and packets pay the same however many sessions there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from ..model.numbers import Numbers
 from ..model.packet import COUNTS, DYNAMIC, Chain, Ruleset, Share, Table
-from ..model.session import Nat
-from ..model.statistics import counter
 from ..model.words import Family
 from .forward import LinkMark
 from .membership import Member
+from .naming import unsayable
+from .packetparts import BITS, WORDS, Ground, Part, link_part, quoted, refused, session_part
 from .recall import Recall
 from .sessions import Choice
 from .shapes import lookups
@@ -34,8 +31,6 @@ NEVER = (
     "udp sport 546 udp dport 547 accept",
     "ct direction reply accept",  # answers to what came in, and errors about it
 )
-WORDS = {Family.INET: "ip", Family.INET6: "ip6"}
-BITS = {Family.INET: 4, Family.INET6: 6}  # in names of sets
 
 # When a session turns to another link its connections are forgotten. What a closed socket says again has no user any
 # more, and is known by this alone. An answer that is still on its way would look as a connection from outside, whose
@@ -73,122 +68,6 @@ FORWARDED = {"carried", "lost4", "lost6"}  # a router's
 NO_RULESET = Ruleset()
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What all sessions stand on.
-
-    Args:
-        numbers: marks.
-        forwarding: this machine is a router.
-        uplinks: names of the links that count as uplinks, quoted.
-        ways: names of links whose connections are answered by them, and the verdicts that mark what comes in.
-    """
-
-    numbers: Numbers
-    forwarding: bool
-    uplinks: tuple[str, ...] = ()
-    ways: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def mask(self) -> str:
-        """Our bits of a mark."""
-        return f"{self.numbers.mark_mask:#x}"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a session, or a link, brings to the table.
-
-    Args:
-        chains: by name.
-        elements: by the name of a set in SHARED.
-        counters: names of those that are no elements.
-    """
-
-    chains: Mapping[str, Chain]
-    elements: Mapping[str, Share]
-    counters: frozenset[str] = frozenset()
-
-
-def _quoted(name: str) -> str:
-    plain = name.replace('"', "")
-    return f'"{plain[:-1]}\\*"' if plain.endswith("*") else f'"{plain}"'  # nft takes a last * for all that begin so
-
-
-def _marked(what: str, mark: int, numbers: Numbers) -> str:
-    """The statement that sets a mark, and leaves the bits of others as they are."""
-    return f"{what} set {what} & {0xFFFFFFFF & ~numbers.mark_mask:#x} | {mark:#x}"
-
-
-def _refused(count: str, which: str = "") -> tuple[str, str]:
-    """The rules that refuse packets so that their sockets hear it; a joining MPTCP subflow hears only a reset."""
-    return f"{which}meta l4proto tcp {count} reject with tcp reset", f"{which}{count} reject"
-
-
-def _session(choice: Choice, mark: int, numbers: Numbers) -> Chain:
-    """A session's chain: refuse what has no way before it is marked, so that connect() fails at once; then mark."""
-    rules: list[str] = []
-    for family in Family:
-        own_family = f"meta nfproto ipv{BITS[family]} "
-        if choice.falls_back(family):
-            rules.append(f"{own_family}accept")
-        elif family not in choice.defaults:
-            count = f'counter name "{counter("d", choice.session.born)}"'
-            rules += _refused(count, f"{own_family}oifname @uplinks ")
-    marks = (_marked(what, mark, numbers) for what in ("meta mark", "ct mark"))
-    return Chain((*rules, f"{' '.join(marks)} goto marked"))
-
-
-def _sources(choice: Choice, mark: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """By which links, with which addresses: when links come and go these change, and no chain does."""
-    for family in Family:
-        sources: dict[str, str] = {}
-        own: dict[str, str] = {}
-        best: dict[str, str] = {}
-        for member in choice.serves(family):
-            there, link = member.addresses(family), f"{mark} . {_quoted(member.link.name)}"
-            first = next((a for a in there if not a.tentative and not a.deprecated), there[0])
-            best[link] = first.address
-            sources |= {f"{link} . {a.address}": "" for a in there}
-            own |= {f"{mark} . {a.address}": "" for a in there}
-        bits = BITS[family]
-        yield f"ok{bits}", sources
-        yield f"own{bits}", own
-        if choice.session.settings.nat is Nat.AUTO:
-            yield f"nat{bits}", best
-        if choice.falls_back(family):
-            yield f"main{bits}", {mark: ""}
-        elif family not in choice.defaults:
-            yield f"lost{bits}", {mark: ""}
-
-
-def _part(choice: Choice, ground: Ground) -> Part:
-    numbers, number, born = ground.numbers, choice.session.number, choice.session.born
-    value = numbers.mark(number)
-    mark = f"{value:#x}"
-    chains = {f"s_{number}": _session(choice, value, numbers)}
-    elements = {"sessions": {mark: ""}, "kept": {mark: f"goto s_{number}"}, **dict(_sources(choice, mark))}
-    lost = counter("d", born)
-    elements["dropped"] = {mark: _quoted(lost)}
-    # One for each service that the session allows: they stay while links come and go.
-    for name, kind in (("sent", "o"), ("received", "i")):
-        elements[name] = {f"{mark} . {_quoted(m.link.name)}": counter(kind, born, m.id) for m in choice.counted}
-    if ground.forwarding:
-        chains[f"c_{number}"] = Chain((f"{_marked('meta mark', value, numbers)} accept",))
-        elements["carried"] = {mark: f"goto c_{number}"}
-    return Part(chains, {name: Share(brought) for name, brought in elements.items()}, frozenset({lost}))
-
-
-def _link(link: LinkMark, numbers: Numbers) -> Part:
-    """A link whose connections are answered by it: l_ marks those that come in, r_ their answers."""
-    index = link.member.link.index
-    chains = {
-        f"l_{index}": Chain((f"{_marked('ct mark', link.mark, numbers)} accept",)),
-        f"r_{index}": Chain((f"{_marked('meta mark', link.mark, numbers)} accept",)),
-    }
-    return Part(chains, {"carried": Share({f"{link.mark:#x}": f"goto r_{index}"})})
-
-
 def _arrivals(ground: Ground, forwarded: Iterable[str]) -> Iterator[str]:
     """What comes in: late answers, connections of links, what is known, and then what is to be forwarded."""
     for family in Family:
@@ -219,7 +98,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
         "bound": Chain(
             (
                 *as_without,
-                *(f"oifname @uplinks {foreign[f]} goto refused" for f in Family),
+                *(f"{leaving} {foreign[f]} goto refused" for leaving in ground.leaving for f in Family),
                 NEVER[-1],
                 f"{mine} vmap @kept",
             )
@@ -229,11 +108,15 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
         "marked": Chain(
             (
                 *(f"tcp option mptcp subtype 1 {foreign[f]} goto refused" for f in Family),
-                *(f"oifname @uplinks {STALE} {foreign[f]} goto refused" for f in Family),
+                *(f"{leaving} {STALE} {foreign[f]} goto refused" for leaving in ground.leaving for f in Family),
                 "accept",
             )
         ),
-        "refused": Chain(_refused(count)),
+        # What may not be translated hears at once that it cannot leave, and not only nothing.
+        "untranslated": Chain(
+            (*(f"{leaving} {foreign[f]} goto refused" for leaving in ground.leaving for f in Family), "goto marked")
+        ),
+        "refused": Chain(refused(count)),
         "output": Chain(
             (
                 "jump never",
@@ -257,7 +140,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
             (
                 f"{mine} != @sessions accept",
                 "jump never",
-                "oifname != @uplinks accept",
+                f"{f'oif != {ground.named_by_index} ' if ground.nameless else ''}oifname != @uplinks accept",
                 *as_without,
                 *(f"{OPENED} update @late{BITS[f]} {{ {WORDS[f]} daddr{TALK} }}" for f in Family),
                 *(f"{source[f]} {mine} . oifname @sent accept" for f in Family),
@@ -271,6 +154,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
         forwarded = (
             "iifname lo accept",
             "iifname @uplinks accept",
+            *((f"iif {ground.named_by_index} accept",) if ground.nameless else ()),
             f"{known} vmap @carried",
             "jump never",
             NEVER[-1],
@@ -312,14 +196,17 @@ def ruleset(
         return NO_RULESET
     known = recall or Recall()
     looks, everything = lookups(choice.session for choice in marking)
+    uplinks = [member.link for member in found if member.way_out]
     ground = Ground(
         numbers,
         forwarding,
-        tuple(sorted(_quoted(member.link.name) for member in found if member.way_out)),
-        tuple((_quoted(link.member.link.name), f"goto l_{link.member.link.index}") for link in links),
+        tuple(sorted(quoted(link.name) for link in uplinks if not unsayable(link.name))),
+        tuple(str(link.index) for link in uplinks if unsayable(link.name)),
+        tuple((quoted(link.member.link.name), f"goto l_{link.member.link.index}") for link in links),
     )
-    parts = tuple(known.of(c.session.number, _part, c, Ground(numbers, forwarding)) for c in marking)
-    parts += tuple(known.of(link.member.id, _link, link, numbers) for link in links)
+    alone = Ground(numbers, forwarding, nameless=ground.nameless)
+    parts = tuple(known.of(c.session.number, session_part, c, alone) for c in marking)
+    parts += tuple(known.of(link.member.id, link_part, link, numbers) for link in links)
     finds = (*(f"{look.expression} vmap @{look.name}" for look in looks), *(f"goto s_{n}" for n in everything[:1]))
     chains = known.of("chains", _chains, ground, finds)
     tables = {look.name: look.table for look in looks}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..model.session import ANY_BEARER, ConnectionType, Session, Without
 from ..model.words import Family, ServiceState
 from .membership import Member
-from .naming import technology
+from .naming import technology, unsayable
 from .picked import picked
 
 
@@ -99,6 +99,8 @@ def _interface(session: Session, member: Member) -> bool:
 
 def _verdict(session: Session, member: Member) -> Verdict:
     settings = session.settings
+    if unsayable(member.link.name):
+        return Verdict(allowed=False, because="nft has no words for its name")
     if not session.active:
         return Verdict(allowed=False, because="the session is not connected")
     if not _interface(session, member):
@@ -140,5 +142,6 @@ def choose(session: Session, found: Sequence[Member], routed: frozenset[str]) ->
     else:
         named = picked(by_hand, {member.id: member.link.name for member in found})
         members = tuple(m for m in allowed if m.id in routed and m.id in named)
-    counted = tuple(m for m in found if _interface(session, m) and _rank(session, m) is not None)
-    return Choice(session, defaults, members, verdicts, counted)
+    counted = (m for m in found if _interface(session, m) and _rank(session, m) is not None)
+    sayable = tuple(member for member in counted if not unsayable(member.link.name))
+    return Choice(session, defaults, members, verdicts, sayable)

@@ -123,7 +123,7 @@ def test_a_start_without_memory_knows_its_own_by_their_looks() -> None:
         bond.until(*BOTH)
         before = ids(bond)
         bond.agent.kill()
-        (bond.agent.folder / "run" / "mptcp.json").unlink()
+        (bond.agent.folder / "run" / "sessions.json").unlink()
         bond.agent.start()
         assert ids(bond) == before
         assert bond.agent.stop() == 0

@@ -195,6 +195,28 @@ def test_a_folder_that_comes_late_and_comes_again(case: Case) -> None:
             assert made.path[1:] not in str(case.status()["Findings"])
 
 
+def test_a_dry_run_beside_it_knows_what_is_attached(case: Case, group: Cgroup) -> None:
+    """The kernel tells instructions only by their digest; and what marks with another session's mark is not there."""
+
+    def due() -> set[str]:
+        done = case.agent.once("--dry-run")
+        assert (done.returncode, done.stderr) == (0, "")
+        return {line for line in done.stdout.splitlines() if not line.startswith("#")}
+
+    with Cgroup() as second:
+        case.session("s", cgroup=group.path, allowed_interface="vethc2")
+        case.session("t", cgroup=second.path, allowed_interface="vethc2")
+        before = ours(group.folder), ours(second.folder)
+        assert due() == set()
+        case.agent.kill()
+        case.session("s", cgroup=second.path, allowed_interface="vethc2", settle=False)
+        case.session("t", cgroup=group.path, allowed_interface="vethc2", settle=False)
+        assert {words.split()[-1] for words in due()} == {group.path, second.path}
+        assert (ours(group.folder), ours(second.folder)) == before
+        case.drop_files()
+        case.agent.start()
+
+
 def test_programs_of_others_stay(case: Case, group: Cgroup, peer: Peer) -> None:
     others = [Program(Hook.EGRESS, name) for name in ("ks_before", "ks_after")]
     group.attach("ks_before")
@@ -267,7 +289,6 @@ def test_the_folder_of_a_session_that_nobody_entered_or_left_is_gone_with_it(cas
     case.session(NAME, flow_selectors=UNUSED, allowed_interface="vethc2")
     with Peer(case) as who:
         enter(who, who.session(NAME))
-        assert place.exists()
     (case.policies / f"{NAME}.toml").unlink()
     case.settle()
     eventually(lambda: looked(case, not place.exists()), what="the folder is gone")

@@ -424,3 +424,41 @@ def test_a_link_whose_name_is_a_wildcard_of_nft(case: Case) -> None:
         assert [found for found in case.status()["Findings"] if found["Code"] == "refused"] == []
     finally:
         renamed("veth*", "vethc3")
+
+
+def test_a_link_that_nft_has_no_words_for_is_no_hole(case: Case) -> None:
+    """The kernel allows such names. No session uses the link, none leaks by it, and a person is told."""
+    ip = partial(case.lab.ip, "client")
+    names = ('a"b', "v\\*", "v" + 6 * "\udcff", "abcdefghijklmn*")
+    gateways = {4: "10.0.3.1", 6: "fd00:0:3::1"}
+
+    def renamed(old: str, new: str) -> None:
+        for words in (f"set {old} down", f"set {old} name {new}", f"set {new} up"):
+            ip(f"link {words}")
+        ip(f"-6 addr replace {OF[6][2]}/64 dev {new} nodad")  # it goes with the link's being up
+        for family, gateway in gateways.items():
+            ip(f"-{family} route replace default via {gateway} dev {new} metric 300")
+
+    now = "vethc3"
+    case.session("s", flow_selectors=FLOW, allowed_interface="vethc2")
+    try:
+        for name in names:
+            renamed(now, name)
+            now = name
+            for family, gateway in gateways.items():  # main's specific routes lead sessions too
+                ip(f"-{family} route replace {SERVER[family]} via {gateway} dev {name}")
+            case.settle()
+            case.reset()
+            for family in FAMILIES:
+                assert all(case.reach(kind, family, answer=False).error for kind in ("udp", "sendto"))
+                case.goes(way(3, family), family, OTHER, kinds=["udp"])  # came behind them by that link
+                assert case.ways(dport=PORT) == ()
+            codes = {found["Code"] for found in case.status()["Findings"]}
+            assert ("link-name" in codes, "refused" in codes) == (True, False), name
+        case.session("s", flow_selectors=FLOW, allowed_interface=names[-1])
+        case.refused(4)
+    finally:
+        renamed(now, "vethc3")
+        for family in gateways:
+            ip(f"-{family} route del {SERVER[family]}", check=False)
+        case.settle()

@@ -15,6 +15,7 @@ from mpathd.model.agent import SessionWish
 from mpathd.model.session import ANY_BEARER, BEARERS, ConnectionType, Nat, Origin, SessionSettings, Without
 from mpathd.plan.bounds import Bounds, bounded
 from mpathd.policies import Policies
+from mpathd.runtime import lasting
 
 ASKED = SessionSettings("_1_7/app", Origin.DBUS, ":1.7", only_user=1000)
 ENTRY = SessionSettings("p", Origin.POLICY, "p.toml", users=(1000,))
@@ -206,11 +207,11 @@ def test_the_book_keeps_the_wish_and_gives_what_is_left(tmp_path: Path) -> None:
     def given(book: Book) -> tuple[str, ...]:
         return next(settings.allowed_bearers for settings in book.load()[0] if settings.name == "x")
 
-    book = Book(Policies([folder]), tmp_path, tmp_path)
+    book = Book(Policies([folder]), tmp_path, lasting(tmp_path / "run"))
     book.create(wish)
     assert given(book) == ("ethernet",)
     book.change("x", {"priority": 5})
-    assert given(Book(Policies([folder]), tmp_path, tmp_path)) == ("ethernet",)
+    assert given(Book(Policies([folder]), tmp_path, lasting(tmp_path / "run"))) == ("ethernet",)
 
     file.write_text(text.replace("4711", "4712"))
     assert given(book) == ("wifi", "ethernet")
@@ -222,7 +223,7 @@ def test_the_book_keeps_the_wish_and_gives_what_is_left(tmp_path: Path) -> None:
 
 def test_an_entry_that_waits_bounds_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text('[session.x]\nusers = [4711]\nallowed_bearers = ["ethernet"]\n')
-    book = Book(Policies([tmp_path]), tmp_path, tmp_path)
+    book = Book(Policies([tmp_path]), tmp_path, lasting(tmp_path / "run"))
     book.create(SessionWish("x", Origin.NAMED, "root", 0, True, {"users": ["4711"]}))
 
     (settings,), (finding,) = book.load()

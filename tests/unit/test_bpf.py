@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
-from mpathd.kernel.bpf import Sockets, older
+from mpathd.kernel.bpf import Sockets, older, syscall
 from mpathd.model.marking import Marking, home
 
 WANT = Marking("/nosuch.slice", 0x10000, 0x7FFF0000)
@@ -29,6 +30,19 @@ def test_a_kernel_whose_sockets_do_not_tell_their_namespace(monkeypatch: pytest.
         sockets.make(home("a"))
     sockets.detach(WANT)
     assert sockets.look() == (frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_dry_run_leaves_empty_folders_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, idle: bool) -> None:
+    """One without programs may be one that an mpathd has just made."""
+    monkeypatch.setattr(syscall, "tree", lambda: (tmp_path, "tree"))
+    monkeypatch.setattr(syscall, "attached", lambda _folder, _hook: ())
+    folder = tmp_path / home("a")[1:]
+    folder.mkdir(parents=True)
+
+    Sockets(idle=idle).look()
+
+    assert folder.exists() is idle
 
 
 def test_names_of_sessions_are_names_of_folders() -> None:

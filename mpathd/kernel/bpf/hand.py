@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +25,15 @@ UNKNOWN = 0  # the mark of what another mpathd has attached: it is replaced, or 
 
 
 class Sockets:
-    """The hand of the socket engine. Nothing is opened while no session wants it."""
+    """The hand of the socket engine. Nothing is opened while no session wants it.
 
-    def __init__(self) -> None:
+    Args:
+        idle: it only looks, and leaves empty folders of sessions that have ended where they are.
+    """
+
+    def __init__(self, *, idle: bool = False) -> None:
         self.missing = ""
+        self._idle = idle
         self._cookie = 0
         try:
             self._cookie = older.cookie()
@@ -46,12 +51,26 @@ class Sockets:
         for group, (_, inode) in tuple(self._there.items()):
             if self._inode(group) != inode:
                 del self._there[group]
-        for group in tuple(self._stale):
+        for group in () if self._idle else tuple(self._stale):
             self._tidy(group)
         marked, homes = frozenset(marking for marking, _ in self._there.values()), frozenset(self._homes())
         if marked != self._seen[0] or homes != self._seen[1]:
             self._seen = marked, homes
         return self._seen
+
+    def recognise(self, want: Iterable[Marking]) -> frozenset[Marking]:
+        """Give what is attached; a predecessor's programs are known again by the digest of their instructions. Sockets
+        that are older than those may lack their mark, so whoever serves has all attached anew.
+
+        Args:
+            want: which groups, and how.
+        """
+        assert self._there is not None, "look comes first"
+        for marking in want:
+            was, inode = self._there.get(marking.group, (marking, 0))
+            if was.mark == UNKNOWN and self._alike(marking):
+                self._there[marking.group] = marking, inode
+        return frozenset(marking for marking, _ in self._there.values())
 
     def attach(self, want: Marking) -> Refusal | None:
         """Have a group's sockets marked; what another mpathd has attached is replaced without a gap.
@@ -65,7 +84,7 @@ class Sockets:
         trouble: OSError | None = None
         try:
             with self._opened(want.group) as folder:
-                inode, level = os.fstat(folder).st_ino, len(Path(want.group).parts) - 1
+                inode, level = os.fstat(folder).st_ino, _level(want.group)
                 was, _ = self._there.get(want.group, (Marking(want.group, UNKNOWN, 0), 0))
                 self._there[want.group] = replace(was, mask=0), inode  # some of it, until all is done
                 for hook in (*MARKS, Hook.EGRESS):
@@ -162,6 +181,28 @@ class Sockets:
         """Whether any mpathd, of whatever namespace, has attached something."""
         return any(found.name.startswith("mpathd_") for found in syscall.attached(folder, Hook.SOCK_CREATE))
 
+    def _alike(self, want: Marking) -> bool:
+        """Whether the programs of a group are those that are wanted."""
+        try:
+            with self._opened(want.group) as folder:
+                inode, level = os.fstat(folder).st_ino, _level(want.group)
+                return all(
+                    self._has(folder, hook, program(hook, want, self._cookie, inode, level))
+                    if want.guard or hook is not Hook.EGRESS
+                    else not self._ours(folder, hook)
+                    for hook in Hook
+                )
+        except OSError:  # it goes while we look
+            return False
+
+    def _has(self, folder: int, hook: Hook, code: bytes) -> bool:
+        there = {found.tag for found in self._ours(folder, hook)}
+        fresh = syscall.load(hook, code, self._name)  # its digest is the kernel's own, so the kernel is asked
+        try:
+            return there == {syscall.info(fresh).tag}
+        finally:
+            os.close(fresh)
+
     def _put(self, folder: int, hook: Hook, code: bytes) -> None:
         fresh = syscall.load(hook, code, self._name)
         try:
@@ -230,6 +271,11 @@ class Sockets:
         self._stale.discard(group)
         with suppress(OSError):  # other sessions have theirs in it
             self._path(HOME).rmdir()
+
+
+def _level(group: str) -> int:
+    """How deep a group is below the root."""
+    return len(Path(group).parts) - 1
 
 
 def _words(number: int, error: OSError) -> str:
