@@ -63,11 +63,20 @@ def options(argv: Sequence[str]) -> Options:
 
     Args:
         argv: without the program's name.
+
+    Raises:
+        SystemExit: it cannot be used; the reason has been written to standard error.
     """
-    given = parser().parse_args(argv)
+    reader = parser()
+    given = reader.parse_args(argv)
     # systemd gives services their folders by name (systemd.exec(5), RuntimeDirectory=, StateDirectory=).
     state = given.state_dir or Path(os.environ.get("STATE_DIRECTORY", "/var/lib/mpathd"))
     runtime = given.runtime_dir or Path(os.environ.get("RUNTIME_DIRECTORY", "/run/mpathd"))
+    if state.resolve() == runtime.resolve():
+        reader.error(
+            f"{state} is both state and runtime folder, and each has a sessions.json of its own; "
+            "name two: --state-dir DIR --runtime-dir DIR"
+        )
     return Options(
         config=given.config or Path("/etc/mpathd/mpathd.conf"),
         explicit=given.config is not None,

@@ -105,7 +105,7 @@ def player(stack: ExitStack, turn: int) -> Player:
         for end in "ab"
     )
     argv = ["--config", str(folder / "conf"), "--policy-dir", str(folder / "policy.d")]
-    argv += ["--state-dir", str(folder), "--runtime-dir", str(folder)]
+    argv += ["--state-dir", str(folder / "state"), "--runtime-dir", str(folder / "run")]
 
     def raised() -> tuple[LiveAgent, Machine]:
         opts, machine = app.options(argv), Machine()
