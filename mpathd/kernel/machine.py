@@ -146,7 +146,7 @@ class Machine:
 
     def _packets(self, step: Step) -> Refusal | None:
         if isinstance(step.what, Connections):
-            number = self._nftables.forget(step.what.mark, step.what.mask)
+            number = self._nftables.forget(step.what)
             # ENOENT: there were none; EINVAL and the like: this kernel tracks no connections, so there are none either.
             return Refusal(str(step), number, os.strerror(number)) if number == errno.EPERM else None
         assert isinstance(step.what, Load)

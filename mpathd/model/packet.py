@@ -256,10 +256,13 @@ class Connections:
     Args:
         mark: of the session.
         mask: our bits.
+        lost: addresses that the session may not use any more. A TCP connection from one cannot be moved: conntrack is
+            told of it anew, so that it is the session's whoever speaks next, and is reset.
     """
 
     mark: int
     mask: int
+    lost: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"conntrack -D -m {self.mark:#x}/{self.mask:#x}"

@@ -19,7 +19,7 @@ from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from .nft import changes, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
-WAYS = ("ok4", "ok6", "nat4", "nat6")  # sets of plan/packets.py
+WAYS, OWN = ("ok4", "ok6", "nat4", "nat6"), ("own4", "own6")  # sets of plan/packets.py
 
 
 class Phase(IntEnum):
@@ -141,7 +141,15 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
     ways = [want.tables.get(name, NO_TABLE).elements for name in WAYS if name.startswith("ok")]
     turns = [mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements)]
     turns += sorted(mark for mark in known if mark not in there)
-    return tuple(Step(Verb.DELETE, Connections(int(mark, 16), numbers.mark_mask)) for mark in turns)
+    lost = {mark: _lost(mark, want, have) for mark in turns if mark in there}
+    return tuple(Step(Verb.DELETE, Connections(int(m, 16), numbers.mark_mask, lost.get(m, ()))) for m in turns)
+
+
+def _lost(mark: str, want: Ruleset, have: Ruleset | None) -> tuple[str, ...]:
+    """The addresses that were a session's and are not any more."""
+    own = [[] if one is None else [one.tables.get(name, NO_TABLE).elements for name in OWN] for one in (have, want)]
+    before, now = ({key for keys in of for key in keys if key.startswith(f"{mark} ")} for of in own)
+    return tuple(sorted(key.rpartition(" ")[2] for key in before - now))
 
 
 def _changed(want: Ruleset, have: Ruleset | None) -> set[str]:

@@ -1,4 +1,4 @@
-"""Connections that were there before the first session: nobody saw who opened them, and each stays what it was."""
+"""Connections that were there before what is asked for now: each stays what it was, or hears that it cannot go on."""
 
 from __future__ import annotations
 
@@ -99,6 +99,26 @@ def test_a_connection_of_ours_by_a_link_that_its_session_may_not_use_ends(
         case.reset()
         with pytest.raises(ConnectionResetError):
             speak(near, None if machine_first else far)
+        case.arrived()
+    assert case.ways(proto=TCP, dport=OWN_PORT) == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_connection_that_rests_ends_with_the_use_of_its_link(case: Case, family: int) -> None:
+    """The far side is the next to speak, when nobody remembers any more who has opened the connection."""
+    with connected(case, "client", SERVER[family], family) as (near, far):
+        case.session("all", allowed_interface="vethc1", flow_selectors=["*-*-*"])
+        near.send(b"hello")
+        assert far.recv(9) == b"hello"
+        port, late = near.getsockname()[1], f"late{family}"
+        key = f"{SERVER[family]} . tcp . {OWN_PORT} . {port}"
+        nft = ["nft", "delete", "element", "inet", "mpathd", late, f"{{ {key} }}"]  # as after 20 s
+        case.lab.exec("client", nft)
+        case.session("all", allowed_interface="vethc2", flow_selectors=["*-*-*"])
+        assert str(port) not in case.nft("set", "inet", "mpathd", late)
+        case.reset()
+        with pytest.raises(ConnectionResetError):
+            speak(near, far)
         case.arrived()
     assert case.ways(proto=TCP, dport=OWN_PORT) == ()
 

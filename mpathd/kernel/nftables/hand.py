@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from socket import inet_pton
 from time import monotonic
 
-from ...model.packet import DYNAMIC, TABLE, Load, Ruleset
+from ...model.packet import DYNAMIC, TABLE, Connections, Load, Ruleset
 from ...model.statistics import Count
+from ...model.words import family_of
 from ...model.world import Stranger
 from .conntrack import forget
 from .ear import Ear
@@ -104,14 +106,17 @@ class Nftables:
         """Whether our table is what we wrote last, as the events tell, of which none is missing up to a generation."""
         return not self._touched() and self.ear.heard == current and self._known is not None
 
-    def forget(self, mark: int, mask: int) -> int:
+    def forget(self, gone: Connections) -> int:
         """Delete the conntrack entries of a session and give errno, 0 if it is done.
 
         Args:
-            mark: of the session.
-            mask: our bits.
+            gone: whose they are.
         """
-        return forget(self._netfilter, mark, mask)
+        number = forget(self._netfilter, gone.mark, gone.mask)
+        if gone.lost:
+            sources = {inet_pton(family_of(address), address) for address in gone.lost}
+            introduce(self._netfilter, (talk for talk in talks(self._diag) if talk.source in sources))
+        return number
 
     def adopt(self, want: Ruleset) -> None:
         """Take it that the table holds a ruleset, because its digest says so.
