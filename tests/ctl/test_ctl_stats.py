@@ -112,6 +112,7 @@ def test_a_screen_cuts_what_it_cannot_hold() -> None:
     lines = ["heading", *map(str, range(9))]
 
     assert cut(lines, 80, 20) == lines
-    assert cut(lines, 4, 10) == ["head", *lines[1:]]
+    assert cut(lines, 6, 10) == ["hea...", *lines[1:]], "what is cut does not look like the whole"
+    assert cut(lines, 2, 10) == ["..", *lines[1:]]
     assert cut(lines, 80, 4) == ["heading", "0", "1", "... and 7 more"]
     assert cut(lines, 80, 0) == []
