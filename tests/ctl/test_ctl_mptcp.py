@@ -81,7 +81,7 @@ def test_without_connections_it_looks_once(scene: Scene) -> None:
         (("--interval", "1"), "mptcp: --interval without --watch"),
         (("--watch", "--interval", "0"), "cannot be '0'"),
         (("--watch", "--interval", "soon"), "expected seconds from 0.1 to 3600"),
-        (("off",), "'off' is one word too many"),
+        (("off",), "no command called 'mptcp off'"),
         (("exec",), "COMMAND is missing"),
     ],
 )
