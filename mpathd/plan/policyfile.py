@@ -18,6 +18,7 @@ from .selectors import parse_all
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NOBODY = 0xFFFFFFFF  # (uid_t)-1, which is no user
+LINK_NAME = 15  # bytes of an interface's name
 CONNMAN_NOTHING = {
     "selinux": "security contexts are not matched; use users, groups or cgroup",
     "RoamingPolicy": "mpathd does not know whether a link roams",
@@ -85,6 +86,20 @@ def _text(value: object) -> str:
     return value
 
 
+def _interface(value: object) -> str:
+    text = _text(value)
+    if text in {"", "*"}:
+        return text
+    # The kernel's own rule (dev_valid_name): a name that no link can have is a slip, not a link that is still to come.
+    if (
+        len(text.encode()) > LINK_NAME
+        or text in {".", ".."}
+        or any(c in "/:" or c.isspace() or c == "\0" for c in text)
+    ):
+        raise Unfit(f"'{text}' is no interface, expected at most {LINK_NAME} letters without spaces, / and :")
+    return text
+
+
 def _services(value: object) -> tuple[str, ...] | None:
     return None if value == "auto" else _texts(value)
 
@@ -129,7 +144,7 @@ def keys(names: Names) -> Mapping[str, tuple[str, Callable[[object], object], st
     return {
         "allowed_bearers": ("allowed_bearers", _bearers, "technologies in order of preference"),
         "connection_type": ("connection_type", _one_of(ConnectionType), "what a service must offer"),
-        "allowed_interface": ("allowed_interface", _text, "the one interface it may use"),
+        "allowed_interface": ("allowed_interface", _interface, "the one interface it may use"),
         "flow_selectors": ("selectors", lambda value: parse_all(_texts(value)), "packets that are its own"),
         "users": ("users", _ids("user", names.user), "users whose sockets are its own"),
         "groups": ("groups", _ids("group", names.group), "groups whose sockets are its own"),

@@ -55,6 +55,8 @@ def test_everything_at_once() -> None:
     ("text", "place", "words"),
     [
         ("[session.a]\nusers = 'nobody9'\n", ":2:1", ["'nobody9' is no user here"]),
+        ("[session.a]\nusers = 1\nallowed_interface = 'of-sixteen-bytes'\n", ":3:1", ["at most 15 letters"]),
+        ("[session.a]\nusers = 1\nallowed_interface = 'eth0:1'\n", ":3:1", ["'eth0:1' is no interface"]),
         ("[session.a]\nusers = 1\nallowed_bearers = ['lan']\n", ":3:1", ["'lan' is no bearer", "ethernet, wifi"]),
         ("[session.a]\n  flow_selectors = ['*-*-ftp']\n", ":2:3", ["'ftp' is not known", "example:"]),
         ("[session.a]\nuser = 1\n", ":2:1", ["no key 'user'", "users"]),
