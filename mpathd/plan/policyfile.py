@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 
 from ..model.errors import ConfigError, MpathError
 from ..model.session import BEARERS, PRIORITY_LAST, ConnectionType, Nat, Origin, SessionSettings, Without
-from .config import Unfit, read, wrong
-from .place import Place, find
+from .config import Unfit, read, unfit, wrong
+from .place import Place, find, find_item
 from .selectors import parse_all
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -101,7 +101,11 @@ def _interface(value: object) -> str:
 
 
 def _services(value: object) -> tuple[str, ...] | None:
-    return None if value == "auto" else _texts(value)
+    if value == "auto":
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Unfit('expected "auto", or a list of services, for example ["eth0", "wlan0"]')
+    return tuple(value)
 
 
 def _priority(value: object) -> int:
@@ -196,9 +200,21 @@ def _toml(text: str, path: str, names: Names) -> PolicyFile:
             try:
                 values[field] = check(value)
             except (Unfit, MpathError) as error:
-                raise wrong(path, place, f"{key} = {value!r} does not fit", str(error)) from None
+                if (item := _culprit(value, check)) is not None:
+                    place = find_item(text, place, item)
+                raise wrong(path, place, unfit(key, value), str(error)) from None
         out.append(_settings(name, path, values, here))
     return PolicyFile(path, tuple(out))
+
+
+def _culprit(value: object, check: Callable[[object], object]) -> str | None:
+    """The first text in a list that does not fit; None if there is none."""
+    for item in value if isinstance(value, list) else ():
+        try:
+            check([item])
+        except (Unfit, MpathError):
+            return item if isinstance(item, str) else None
+    return None
 
 
 def _settings(name: str, path: str, values: Mapping[str, object], place: Place) -> SessionSettings:
@@ -235,7 +251,7 @@ def _connman(text: str, path: str, names: Names) -> PolicyFile:
             try:
                 values.update(_connman_key(key, value, names))
             except Unfit as error:
-                raise wrong(path, place, f"{key} = {value!r} does not fit", str(error)) from None
+                raise wrong(path, place, unfit(key, value), str(error)) from None
         out.append(_settings(re.sub(r"[^A-Za-z0-9_.-]", "_", section), path, values, here))
     if not out:
         raise ConfigError(f"{path}: no policy in it", "expected ConnMan's form: [policy_x], uid = ...")

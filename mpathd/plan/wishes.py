@@ -11,7 +11,7 @@ from ..model.agent import SessionWish
 from ..model.errors import AlreadyExists, ConfigError, InvalidArguments, LimitsExceeded, MpathError
 from ..model.session import Client, Origin, SessionSettings
 from ..model.sessionsettings import CLIENT_SETTINGS, KEPT
-from .config import Unfit
+from .config import Unfit, unfit
 from .policyfile import NAME, Names, keys
 
 EMPTY: tuple[object, ...] = ("", [], ())
@@ -78,7 +78,7 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
             out[name] = _services(value)
         elif row in KEPT:
             if not isinstance(value, KINDS[row.signature]):
-                raise InvalidArguments(f"{row.property} = {value!r} does not fit", f"expected type {row.signature}")
+                raise InvalidArguments(unfit(row.property, value), f"expected type {row.signature}")
             out[name] = value
         elif value in EMPTY or value == [""]:
             out[name] = getattr(DEFAULTS, name)
@@ -86,14 +86,14 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
             try:
                 out[name] = known[row.key][1](list(value) if isinstance(value, tuple) else value)
             except (Unfit, MpathError) as error:
-                raise InvalidArguments(f"{row.property} = {value!r} does not fit", str(error)) from None
+                raise InvalidArguments(unfit(row.property, value), str(error)) from None
     return out
 
 
 def _services(value: object) -> tuple[str, ...] | None:
     """By hand: kept as given, an empty list means none, "*" lets mpathd choose again (mpathd-policy(5))."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise InvalidArguments(f"MultipathRoutedServices = {value!r} does not fit", "expected a list of service ids")
+        raise InvalidArguments(unfit("MultipathRoutedServices", value), "expected a list of service ids")
     return None if "*" in value else tuple(item for item in value if item)
 
 
