@@ -46,15 +46,21 @@ class Book:
 
     def _load(self, path: Path, read: Callable[[], str | None]) -> None:
         try:
-            if (text := read()) is not None:
-                self._wished.update({item.settings.name: item for item in load(text, NAMES)})
+            if (text := read()) is None:
+                return
+            found, bad = load(text, NAMES)
         except FileNotFoundError:
             return
         except (ConfigError, OSError, ValueError) as error:
-            text = f"{path} cannot be used: {error}; its sessions are gone"
-            self._lasting.append(
-                Finding("sessions", Severity.HIGH, text, "make them again with mpathctl session create")
-            )
+            why = str(error).replace("\n  ", "; ")
+            self._warn(f"{path} cannot be used: {why}; its sessions are gone", "make them again")
+            return
+        self._wished.update({item.settings.name: item for item in found})
+        for trouble in bad:
+            self._warn(f"{path}: {trouble}; it is gone, others go on", "make it again")
+
+    def _warn(self, text: str, todo: str) -> None:
+        self._lasting.append(Finding("sessions", Severity.HIGH, text, f"{todo} with mpathctl session create"))
 
     def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
         """Read policy files again and give all sessions that are asked for, and what is wrong with the asking."""

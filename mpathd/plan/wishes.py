@@ -177,8 +177,8 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int) or value is None else str(value)
 
 
-def load(text: str, names: Names) -> tuple[Wished, ...]:
-    """Read sessions.
+def load(text: str, names: Names) -> tuple[tuple[Wished, ...], tuple[str, ...]]:
+    """Read sessions, and say of each that cannot be used what is wrong with it.
 
     Args:
         text: what dump() wrote.
@@ -191,11 +191,22 @@ def load(text: str, names: Names) -> tuple[Wished, ...]:
         data = json.loads(text)
         if data["version"] != 1:
             raise ConfigError(f"version {data['version']!r} is not known", "expected 1")
-        return tuple(_wished(item, names) for item in data["sessions"])
-    except MpathError as error:
-        raise ConfigError(error.text, error.hint) from None
+        items = list(data["sessions"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"not stored sessions: {error!r}", 'expected {"version": 1, ...}') from None
+        raise _none(error) from None
+    found, bad = [], []
+    for item in items:
+        try:
+            found.append(_wished(item, names))
+        except MpathError as error:  # what was asked for by an older version, or is no user any more
+            bad.append(f"session '{item['name']}' cannot be used: {error}".replace("\n  ", "; "))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise _none(error) from None
+    return tuple(found), tuple(bad)
+
+
+def _none(error: Exception) -> ConfigError:
+    return ConfigError(f"not stored sessions: {error!r}", 'expected {"version": 1, ...}')
 
 
 def _wished(item: Mapping[str, object], names: Names) -> Wished:
