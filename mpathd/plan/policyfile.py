@@ -116,7 +116,7 @@ def _priority(value: object) -> int:
 
 def _cgroup(value: object) -> str:
     text = _text(value).strip("/")
-    if "\0" in text or {"", ".", ".."} & set(text.split("/")):  # one group has one name
+    if {"\0", "\n"} & set(text) or {"", ".", ".."} & set(text.split("/")):  # one group has one name, in one line
         raise Unfit('expected a control group below the root, for example "/system.slice/backup.service"')
     return text
 

@@ -68,6 +68,7 @@ def test_everything_at_once() -> None:
         ("[session.a]\nusers = 1\npriority = 1001\n", ":3:1", ["1001", "0 to 1000"]),
         ("[session.a]\nusers = 1\nwithout_service = 'drop'\n", ":3:1", ["block, main"]),
         ("[session.a]\nusers = 1\ncgroup = '../x'\n", ":3:1", ["below the root"]),
+        ('[session.a]\ncgroup = "/a\\nb"\n', ":2:1", ["below the root"]),
         ("[session.'a b']\nusers = 1\n", ":1:1", ["'a b' is no name"]),
         ("[session.a]\nusers = ['4999999999']\n", ":2:1", ["'4999999999' is no user here"]),
         ("[session.a]\nusers = ['" + "9" * 5000 + "']\n", ":2:1", ["is no user here"]),
