@@ -9,7 +9,7 @@ from .. import codec
 from ..codec import Message
 from .client import MPTCP, NAME
 from .news import Fact, daemon
-from .stats import size
+from .stats import fitting, size
 from .words import clean
 
 HEADINGS = ("LINK", "STATE", "OUT", "OUT/S", "IN", "IN/S", "RTT", "RESENT", "AGE", "FROM")
@@ -33,7 +33,7 @@ def lines(found: Record, width: int | None = None) -> list[str]:
     blocks = [(_title(one), list(_rows(one))) for one in connections]
     rows = [dict(zip(HEADINGS, HEADINGS, strict=True)), *(row for _, block in blocks for row in block)]
     widths = {name: max(len(row[name]) for row in rows) for name in HEADINGS}
-    gap, widths = (INDENT, widths) if width is None else _fitting(widths, width)
+    gap, widths = ("  ", widths) if width is None else fitting(widths, width - len(INDENT))
     out = [f"MPTCP cannot be used: {clean(found['Missing'])}"] if found.get("Missing") else []
     out.append(_summary(found))
     if connections:
@@ -42,16 +42,6 @@ def lines(found: Record, width: int | None = None) -> list[str]:
     for title, block in blocks:
         out += [title, *(INDENT + _line(row, widths, gap) for row in block)]
     return out
-
-
-def _fitting(widths: Mapping[str, int], width: int) -> tuple[str, dict[str, int]]:
-    """Give what stands between two columns, and the columns that have room: half of a number is worse than none."""
-    left = dict(widths)
-    while True:
-        for gap in ("  ", " "):
-            if len(left) == 1 or len(INDENT) + sum(left.values()) + len(gap) * (len(left) - 1) <= width:
-                return gap, left
-        left.popitem()
 
 
 def _folded(parts: Iterable[str], width: int | None) -> list[str]:

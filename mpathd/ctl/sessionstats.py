@@ -94,7 +94,8 @@ class _Frames:
         self._screen = Screen()
 
     def readings(self, found: list[Reading]) -> None:
-        self._screen.draw(stats.table((count for row in found for count in row.counts), stats.RATED))
+        counts = (count for row in found for count in row.counts)
+        self._screen.draw(stats.table(counts, stats.RATED, self._screen.size()[0]))
 
     def nothing(self, why: str) -> None:
         self._screen.draw([why])

@@ -89,6 +89,15 @@ def test_lines_stand_under_their_heading() -> None:
     assert line[: line.index("1.4MiB") + 6] == line[: stats.heading().index("OUT") + 3]
 
 
+def test_on_a_narrow_terminal_columns_are_left_out_whole() -> None:
+    found = list(stats.counts(VIDEO, FOUND, 1.0, stats.Rates()))
+
+    assert stats.table(found, stats.RATED, 200) == stats.table(found, stats.RATED)
+    narrow = stats.table(found, stats.RATED, 50)
+    assert narrow[0].split() == ["SESSION", "INTERFACE", "IN", "IN/S", "OUT", "OUT/S"]
+    assert all(len(line) <= 50 for line in narrow)
+
+
 def test_a_name_is_no_command_to_the_terminal() -> None:
     rows = stats.table(stats.counts(Session("/x", {"Identifier": "a\x1b[2J"}), FOUND, 1.0, stats.Rates()))
 
