@@ -177,8 +177,8 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int) or value is None else str(value)
 
 
-def load(text: str, names: Names) -> tuple[tuple[Wished, ...], tuple[str, ...]]:
-    """Read sessions, and say of each that cannot be used what is wrong with it.
+def load(text: str, names: Names) -> tuple[tuple[Wished, ...], dict[str, str]]:
+    """Read sessions, and say of each that cannot be used, by its name, what is wrong with it.
 
     Args:
         text: what dump() wrote.
@@ -194,15 +194,15 @@ def load(text: str, names: Names) -> tuple[tuple[Wished, ...], tuple[str, ...]]:
         items = list(data["sessions"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _none(error) from None
-    found, bad = [], []
+    found, bad = [], {}
     for item in items:
         try:
             found.append(_wished(item, names))
         except MpathError as error:  # what was asked for by an older version, or is no user any more
-            bad.append(f"session '{item['name']}' cannot be used: {error}".replace("\n  ", "; "))
+            bad[str(item["name"])] = str(error).replace("\n  ", "; ")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _none(error) from None
-    return tuple(found), tuple(bad)
+    return tuple(found), bad
 
 
 def _none(error: Exception) -> ConfigError:
