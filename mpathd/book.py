@@ -40,21 +40,28 @@ class Book:
         self._policy: tuple[SessionSettings, ...] = ()
         self._troubles: tuple[Finding, ...] = ()
         self._wished: dict[str, Wished] = {}
-        self._lasting: list[Finding] = []
+        self._lost: dict[str, Finding] = {}  # by the session's name, or the file's
         self._load(self._stored, self._stored.read_text)
         self._load(lasting.path, lambda: lasting.text(CLIENTS))
 
     def _load(self, path: Path, read: Callable[[], str | None]) -> None:
         try:
-            if (text := read()) is not None:
-                self._wished.update({item.settings.name: item for item in load(text, NAMES)})
+            if (text := read()) is None:
+                return
+            found, bad = load(text, NAMES)
         except FileNotFoundError:
             return
         except (ConfigError, OSError, ValueError) as error:
-            text = f"{path} cannot be used: {error}; its sessions are gone"
-            self._lasting.append(
-                Finding("sessions", Severity.HIGH, text, "make them again with mpathctl session create")
-            )
+            why = str(error).replace("\n  ", "; ")
+            self._warn(str(path), f"{path} cannot be used: {why}; its sessions are gone", "make them again")
+            return
+        self._wished.update({item.settings.name: item for item in found})
+        for name, why in bad.items():
+            text = f"{path}: session '{name}' cannot be used: {why}; it is gone, others go on"
+            self._warn(name, text, "make it again")
+
+    def _warn(self, key: str, text: str, todo: str) -> None:
+        self._lost[key] = Finding("sessions", Severity.HIGH, text, f"{todo} with mpathctl session create")
 
     def load(self) -> tuple[tuple[SessionSettings, ...], tuple[Finding, ...]]:
         """Read policy files again and give all sessions that are asked for, and what is wrong with the asking."""
@@ -75,7 +82,7 @@ class Book:
         ]
         policy = tuple(s for s in self._policy if s.name not in self._wished)
         wished = self._bounds.bind((item.settings for item in self._wished.values()), policy)
-        return (*policy, *wished), (*self._lasting, *self._troubles, *clashes)
+        return (*policy, *wished), (*self._lost.values(), *self._troubles, *clashes)
 
     def inactive(self) -> frozenset[str]:
         """Give the names of sessions that are disconnected."""
@@ -167,3 +174,5 @@ class Book:
         except OSError as error:
             raise MpathError(f"cannot save sessions in {path}: {error.strerror}", "nothing was changed") from error
         self._wished = wished
+        for name in self._lost.keys() & wished.keys():  # made again
+            del self._lost[name]

@@ -8,7 +8,7 @@ from .errors import Answered
 from .parse import Order
 from .sessionwords import block, record
 from .show import json_text, say
-from .watch import Clock, messages
+from .watch import Clock, messages, until_interrupted
 
 
 def status(order: Order) -> None:
@@ -45,14 +45,12 @@ def monitor(order: Order) -> None:
         order: what was typed.
     """
     clock, as_json = Clock(), order.has("json")
-    try:
+    with until_interrupted():
         client = Client.open()
         _tell(news.daemon(client.listen()), clock, as_json=as_json)
         for message in messages(client):
             for fact in news.facts(message):
                 _tell(fact, clock, as_json=as_json)
-    except KeyboardInterrupt:
-        return
 
 
 def _tell(fact: news.Fact, clock: Clock, *, as_json: bool) -> None:

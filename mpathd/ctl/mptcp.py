@@ -11,7 +11,7 @@ from .client import LIFE, MPTCP, NAME, Client
 from .parse import Order
 from .screen import Screen
 from .show import json_text, say
-from .watch import Clock, again, interval, messages, pause
+from .watch import Clock, again, interval, messages, pause, until_interrupted
 
 # Connections that are asked for: once, and each time that the screen is drawn anew.
 WHOLE, WATCHED = 500, 100
@@ -49,7 +49,7 @@ def show(order: Order) -> None:
 def _watch(client: Client, every: float, out: _Frames | _Lines) -> None:
     read = partial(client.connections, WATCHED)
     found: Mapping[str, Any] | str = read()  # what is wrong at first is told as without --watch
-    try:
+    with until_interrupted():
         while True:
             match found:
                 case str():
@@ -59,8 +59,6 @@ def _watch(client: Client, every: float, out: _Frames | _Lines) -> None:
             if not pause(every):
                 return
             found = again(client, read)
-    except KeyboardInterrupt:
-        return
 
 
 class _Frames:
@@ -70,7 +68,7 @@ class _Frames:
         self._screen = Screen()
 
     def show(self, found: Mapping[str, Any]) -> None:
-        self._screen.draw(mptcpwords.lines(found))
+        self._screen.draw(mptcpwords.lines(found, self._screen.size()[0]))
 
     def nothing(self, why: str) -> None:
         self._screen.draw([why])
@@ -109,14 +107,12 @@ def monitor(order: Order) -> None:
         order: what was typed.
     """
     clock, as_json = Clock(), order.has("json")
-    try:
+    with until_interrupted():
         client = Client.open()
         _tell(news.daemon(client.listen(HEARD)), clock, as_json=as_json)
         for message in messages(client):
             for fact in mptcpwords.facts(message):
                 _tell(fact, clock, as_json=as_json)
-    except KeyboardInterrupt:
-        return
 
 
 def _tell(fact: news.Fact, clock: Clock, *, as_json: bool) -> None:

@@ -9,35 +9,49 @@ from .. import codec
 from ..codec import Message
 from .client import MPTCP, NAME
 from .news import Fact, daemon
-from .stats import size
+from .stats import fitting, size
 from .words import clean
 
 HEADINGS = ("LINK", "STATE", "OUT", "OUT/S", "IN", "IN/S", "RTT", "RESENT", "AGE", "FROM")
 TEXTS = {"LINK", "STATE", "FROM"}  # the others are numbers, and stand to the right
 ALL = "all"
+INDENT = "  "
 UNITS = ("bit", "kbit", "Mbit", "Gbit", "Tbit")
 SHORT = {"established": "estab"}
 
 Record = Mapping[str, Any]
 
 
-def lines(found: Record) -> list[str]:
+def lines(found: Record, width: int | None = None) -> list[str]:
     """Write connections, each with its subflows below it.
 
     Args:
         found: what the client gave.
+        width: columns that there are; those on the right that have no room are left out. None for any number.
     """
     connections: Sequence[Record] = found.get("Connections", ())
     blocks = [(_title(one), list(_rows(one))) for one in connections]
     rows = [dict(zip(HEADINGS, HEADINGS, strict=True)), *(row for _, block in blocks for row in block)]
     widths = {name: max(len(row[name]) for row in rows) for name in HEADINGS}
+    gap, widths = ("  ", widths) if width is None else fitting(widths, width - len(INDENT))
     out = [f"MPTCP cannot be used: {clean(found['Missing'])}"] if found.get("Missing") else []
     out.append(_summary(found))
     if connections:
-        out += [line for line in (_links(connections),) if line]
-        out.append("  " + _line(rows[0], widths))
+        out += _folded(_links(connections), width)
+        out.append(INDENT + _line(rows[0], widths, gap))
     for title, block in blocks:
-        out += [title, *("  " + _line(row, widths) for row in block)]
+        out += [title, *(INDENT + _line(row, widths, gap) for row in block)]
+    return out
+
+
+def _folded(parts: Iterable[str], width: int | None) -> list[str]:
+    """Write parts behind each other, on as many lines as they need."""
+    out: list[str] = []
+    for part in parts:
+        if out and (width is None or len(out[-1]) + len(part) + 2 <= width):
+            out[-1] += f", {part}"
+        else:
+            out[-1:] = [*(f"{line}," for line in out[-1:]), part]
     return out
 
 
@@ -53,7 +67,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _links(connections: Iterable[Record]) -> str:
+def _links(connections: Iterable[Record]) -> Iterator[str]:
     """How fast each link is, over all connections; nothing at the first look."""
     sums: dict[str, tuple[float, float]] = {}
     for one in connections:
@@ -62,7 +76,7 @@ def _links(connections: Iterable[Record]) -> str:
                 name = clean(part.get("Interface", "")) or "-"
                 out, into = sums.get(name, (0.0, 0.0))
                 sums[name] = out + part["BitsOutPerSecond"], into + part["BitsInPerSecond"]
-    return ", ".join(f"{name} {bits(out)}/s out {bits(into)}/s in" for name, (out, into) in sorted(sums.items()))
+    return (f"{name} {bits(out)}/s out {bits(into)}/s in" for name, (out, into) in sorted(sums.items()))
 
 
 def _title(one: Record) -> str:
@@ -112,9 +126,9 @@ def _end(one: Record, which: str) -> str:
     return f"[{address}]:{one.get(which + 'Port')}" if ":" in address else f"{address}:{one.get(which + 'Port')}"
 
 
-def _line(row: Mapping[str, str], widths: Mapping[str, int]) -> str:
-    cells = (row[name].ljust(widths[name]) if name in TEXTS else row[name].rjust(widths[name]) for name in HEADINGS)
-    return "  ".join(cells).rstrip()
+def _line(row: Mapping[str, str], widths: Mapping[str, int], gap: str) -> str:
+    cells = (row[name].ljust(wide) if name in TEXTS else row[name].rjust(wide) for name, wide in widths.items())
+    return gap.join(cells).rstrip()
 
 
 def bits(number: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Usage
+from .near import guess
 from .table import COMMANDS, COMMON, GLOBAL, Argument, Command, Option
 
 
@@ -81,7 +82,8 @@ def parse(words: Sequence[str], commands: Sequence[Command] = COMMANDS) -> Order
             return Order(None, given, group=group)
         within = [row.words[count] for row in commands if row.words[:count] == group]
         label = " ".join((*group, unknown))
-        raise Usage(f"no command called '{label}'", f"commands: {', '.join(dict.fromkeys(within))}")
+        known = dict.fromkeys(within)
+        raise Usage(f"no command called '{label}'", f"{guess(unknown, known)}commands: {', '.join(known)}")
     rest = rest[count:]
     takes = tuple(argument for argument in command.takes if not argument.many)
     takes_all = takes != command.takes
@@ -102,9 +104,23 @@ def parse(words: Sequence[str], commands: Sequence[Command] = COMMANDS) -> Order
         else:
             _take_option(rest, (*command.options, *COMMON), given, f"mpathctl {command.name}")
     if not given.keys() & {"help"}:
+        if places and not command.takes:
+            _check_below(command, places[0], commands)
         _check_places(command, takes, places)
         _check_places(command, tuple(row for row in command.takes if row.many), tail)
     return Order(command, given, tuple(places), tail=tuple(tail))
+
+
+def _check_below(command: Command, word: str, commands: Sequence[Command]) -> None:
+    """Take it that a word behind a command that takes none was to be a command below it, if there are such."""
+    count = len(command.words)
+    below = {row.words[count]: row.name for row in commands if row.words[:count] == command.words != row.words}
+    if not below:
+        return
+    options = [row.names[0] for row in (*command.options, *COMMON)]
+    known = f"commands: {', '.join((command.name, *below.values()))}; options of {command.name}: {', '.join(options)}"
+    hint = guess(word, (*below, *options), command.name)
+    raise Usage(f"no command called '{command.name} {word}'", f"{hint}{known}")
 
 
 def _check_places(command: Command, takes: Sequence[Argument], places: list[str]) -> None:
@@ -114,7 +130,9 @@ def _check_places(command: Command, takes: Sequence[Argument], places: list[str]
         if not word:
             raise Usage(f"{command.name}: {argument.name} is empty", usage)
     if len(places) > len(takes) and not any(row.many or row.several for row in takes):
-        raise Usage(f"{command.name}: '{places[len(takes)]}' is one word too many", usage)
+        word = places[len(takes)]
+        hint = guess(word, [name for option in command.options for name in option.names])
+        raise Usage(f"{command.name}: '{word}' is one word too many", f"{hint}{usage}")
     missing = [argument.name for argument in takes[len(places) :] if argument.required]
     if missing:
         raise Usage(f"{command.name}: {' '.join(missing)} is missing", usage)
@@ -127,7 +145,8 @@ def _take_option(rest: list[str], options: Sequence[Option], given: dict[str, tu
     option = next((row for row in options if name in row.names), None)
     if option is None:
         known = ", ".join(row.names[0] for row in options)
-        raise Usage(f"{program} has no option '{name}'", f"options: {known}")
+        hint = guess(name, [name for row in options for name in row.names])
+        raise Usage(f"{program} has no option '{name}'", f"{hint}options: {known}")
     if not option.value:
         if equals:
             raise Usage(f"option {name} takes no value, given was '{value}'", f"write it as: {name}")

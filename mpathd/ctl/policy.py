@@ -74,9 +74,11 @@ def _read(path: str) -> tuple[PolicyFile | None, ConfigError | None]:
         return parse(Path(path).read_text(), path, NAMES), None
     except ConfigError as error:
         return None, error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        return None, ConfigError(f"{path}: {reason}", "mpathd must be able to read it as text")
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except UnicodeDecodeError as error:
+        reason = f"what stands at byte {error.start} is no UTF-8"
+    return None, ConfigError(f"{path}: {reason}", "mpathd must be able to read it as text")
 
 
 def _clash(found: PolicyFile, names: dict[str, SessionSettings]) -> ConfigError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mpathd.model.errors import MpathError
 from mpathd.model.session import PRIORITY, PRIORITY_LAST
 from mpathd.model.sessionsettings import SESSION_SETTINGS, SessionSetting
 
@@ -44,6 +45,9 @@ def values(order: Order) -> dict[str, Variant]:
 
     Args:
         order: what was typed.
+
+    Raises:
+        Usage: something makes no sense, whatever mpathd knows.
     """
     return {
         row.property: Variant(row.signature, _value(row, order.options[row.option]))
@@ -72,6 +76,8 @@ def settled(client: Client, given: Mapping[str, Variant]) -> dict[str, Variant]:
 
 def _value(row: SessionSetting, given: tuple[str, ...]) -> Any:
     texts = [text(f"option --{row.option}", word) for word in given]
+    if row.field == "selectors":
+        _check_selectors(texts)
     match row.signature:
         case "as":
             return [item for item in texts if item]
@@ -79,6 +85,16 @@ def _value(row: SessionSetting, given: tuple[str, ...]) -> Any:
             return _number(row.option, texts[-1])
         case _:
             return texts[-1]
+
+
+def _check_selectors(texts: Sequence[str]) -> None:
+    """Judge selectors here already, in mpathd's words: they mean the same on every machine."""
+    from mpathd.plan.selectors import parse_all  # only where there are any: mpathctl is to start fast
+
+    try:
+        parse_all(texts)
+    except MpathError as error:
+        raise Usage(error.text, error.hint) from None
 
 
 def _number(option: str, word: str) -> int:

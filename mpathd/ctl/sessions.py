@@ -13,7 +13,7 @@ from .errors import Absent, Usage
 from .parse import Order
 from .sessionoptions import pick, settled, text, values
 from .show import json_text, say
-from .watch import Clock, messages
+from .watch import Clock, messages, until_interrupted
 
 
 def listing(order: Order) -> None:
@@ -105,7 +105,7 @@ def monitor(order: Order) -> None:
         order: what was typed.
     """
     clock = Clock()
-    try:
+    with until_interrupted():
         client = Client.open()
         ears = sessionnews.Ears()
         if client.listen():
@@ -121,8 +121,6 @@ def monitor(order: Order) -> None:
             if sessionnews.started(message):
                 with suppress(Absent):  # gone again: its next coming is told too
                     _say_all(ears.all(client.snapshot()), clock, order)
-    except KeyboardInterrupt:
-        return
 
 
 def _say_all(told: Iterable[sessionnews.Told], clock: Clock, order: Order) -> None:

@@ -15,7 +15,7 @@ from .parse import Order
 from .screen import Screen
 from .sessionoptions import pick, text
 from .show import json_text, say
-from .watch import Clock, again, interval, pause
+from .watch import Clock, again, interval, pause, until_interrupted
 
 # Answers about a session that has ended since it was listed.
 ENDED = {"NotFound", "UnknownObject"}
@@ -75,7 +75,7 @@ def _each(client: Client, sessions: Iterable[Session], rates: stats.Rates, *, na
 def _watch(client: Client, word: str, every: float, out: _Frames | _Lines) -> None:
     rates = stats.Rates()
     found: list[Reading] | str = _read(client, word, rates)  # what is wrong at first is told as without --watch
-    try:
+    with until_interrupted():
         while True:
             match found:
                 case str():
@@ -85,8 +85,6 @@ def _watch(client: Client, word: str, every: float, out: _Frames | _Lines) -> No
             if not pause(every):
                 return
             found = again(client, partial(_read, client, word, rates), ENDED)
-    except KeyboardInterrupt:
-        return
 
 
 class _Frames:
@@ -96,7 +94,8 @@ class _Frames:
         self._screen = Screen()
 
     def readings(self, found: list[Reading]) -> None:
-        self._screen.draw(stats.table((count for row in found for count in row.counts), stats.RATED))
+        counts = (count for row in found for count in row.counts)
+        self._screen.draw(stats.table(counts, stats.RATED, self._screen.size()[0]))
 
     def nothing(self, why: str) -> None:
         self._screen.draw([why])

@@ -122,16 +122,33 @@ def cells(count: Count) -> dict[str, str]:
     }
 
 
-def table(found: Iterable[Count], headings: Sequence[str] = HEADINGS) -> list[str]:
+def table(found: Iterable[Count], headings: Sequence[str] = HEADINGS, width: int | None = None) -> list[str]:
     """Write lines under each other, headings first.
 
     Args:
         found: the counters.
         headings: the columns.
+        width: letters that there are; those on the right that have no room are left out. None for any number.
     """
     rows = [dict(zip(headings, headings, strict=True)), *map(cells, found)]
     widths = {name: max(len(row[name]) for row in rows) for name in headings}
-    return [_line(row, widths, headings) for row in rows]
+    gap, widths = ("  ", widths) if width is None else fitting(widths, width)
+    return [_line(row, widths, gap) for row in rows]
+
+
+def fitting(widths: Mapping[str, int], width: int) -> tuple[str, dict[str, int]]:
+    """Give what stands between two columns, and the columns that have room: half of a number is worse than none.
+
+    Args:
+        widths: heading to letters, from the left.
+        width: letters that there are.
+    """
+    left = dict(widths)
+    while True:
+        for gap in ("  ", " "):
+            if len(left) == 1 or sum(left.values()) + len(gap) * (len(left) - 1) <= width:
+                return gap, left
+        left.popitem()
 
 
 def heading() -> str:
@@ -146,13 +163,12 @@ def line(row: Mapping[str, str], time: str) -> str:
         row: the cells by heading.
         time: when, "12:04:31.271".
     """
-    return f"{time:<12}  {_line(row, {name: WIDTHS.get(name, WIDTH) for name in RATED}, RATED)}"
+    return f"{time:<12}  {_line(row, {name: WIDTHS.get(name, WIDTH) for name in RATED}, '  ')}"
 
 
-def _line(row: Mapping[str, str], widths: Mapping[str, int], headings: Sequence[str]) -> str:
-    return "  ".join(
-        row[name].ljust(widths[name]) if name in TEXTS else row[name].rjust(widths[name]) for name in headings
-    ).rstrip()
+def _line(row: Mapping[str, str], widths: Mapping[str, int], gap: str) -> str:
+    words = (row[name].ljust(wide) if name in TEXTS else row[name].rjust(wide) for name, wide in widths.items())
+    return gap.join(words).rstrip()
 
 
 def record(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:

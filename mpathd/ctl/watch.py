@@ -6,6 +6,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from ..codec import Message
@@ -89,6 +90,16 @@ def pause(seconds: float) -> bool:
     waiter = select.poll()
     waiter.register(sys.stdout, 0)
     return not waiter.poll(seconds * 1000)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Let Ctrl-C be the end of what runs inside, and no trouble."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if sys.stdout.isatty():
+            print(flush=True)  # the terminal shows ^C, and the shell's prompt would stand behind it
 
 
 def messages(client: Client) -> Iterator[Message]:

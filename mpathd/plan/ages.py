@@ -6,7 +6,7 @@ from ..model.connections import Subflow
 from ..model.mptcp import Event, Kind
 from ..model.sight import Age
 
-CONNECTIONS = 10_000  # that are remembered: some 4 MB
+CONNECTIONS = 10_000  # that are remembered, and as many subflows that end: some 4 MB
 
 BEGUN = {Kind.CREATED, Kind.ESTABLISHED, Kind.SUB_ESTABLISHED}
 
@@ -16,12 +16,14 @@ class Ages:
 
     Args:
         since: from when on events are heard, seconds of a clock that never goes back.
-        most: connections that are remembered.
+        most: connections that are remembered, and subflows that end.
     """
 
     def __init__(self, since: float, most: int = CONNECTIONS) -> None:
         self._since, self._most = since, most
         self._born: dict[int, dict[int, float]] = {}  # token, and the hash of both ends, to the time
+        # A subflow that is told as closed is listed until its last packets are acknowledged.
+        self._ending: dict[tuple[int, int], float] = {}
 
     def heard(self, event: Event, now: float) -> None:
         """Take an event.
@@ -31,12 +33,17 @@ class Ages:
             now: when.
         """
         if event.kind in BEGUN:
+            self._ending.pop((event.token, _ends(event)), None)
             self._born.setdefault(event.token, {}).setdefault(_ends(event), now)
             if len(self._born) > self._most:
                 del self._born[next(iter(self._born))]
                 self._since = now  # the one forgotten is older than this
         elif event.kind is Kind.SUB_CLOSED:
-            self._born.get(event.token, {}).pop(_ends(event), None)
+            born = self._born.get(event.token, {}).pop(_ends(event), None)
+            if born is not None:
+                self._ending[event.token, _ends(event)] = born
+                if len(self._ending) > self._most:
+                    del self._ending[next(iter(self._ending))]
         elif event.kind is Kind.CLOSED:
             self._born.pop(event.token, None)
 
@@ -47,6 +54,7 @@ class Ages:
             now: when.
         """
         self._born.clear()
+        self._ending.clear()
         self._since = now
 
     def age(self, subflow: Subflow, now: float) -> Age:
@@ -56,7 +64,8 @@ class Ages:
             subflow: that is there.
             now: when.
         """
-        born = self._born.get(subflow.token, {}).get(_ends(subflow))
+        ends = _ends(subflow)
+        born = self._born.get(subflow.token, {}).get(ends, self._ending.get((subflow.token, ends)))
         return Age(max(0.0, now - self._since), least=True) if born is None else Age(max(0.0, now - born))
 
 

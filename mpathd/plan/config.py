@@ -20,12 +20,24 @@ from .place import Place, find
 ON_LINK = "on-link"
 SOURCES = ("static", "main", "networkd", "dhclient")
 PRIORITY_LAST = 32766 - 5000  # our priorities end 5,000 after their base, before main's 32766
+SHOWN = 80  # letters of a value that does not fit
 
 Check = Callable[[object], object]
 
 
 class Unfit(Exception):
     """A value that does not fit; its text says what was expected."""
+
+
+def unfit(name: str, value: object) -> str:
+    """Say that a value does not fit; of a long one the beginning, or what is wrong with it would not be seen.
+
+    Args:
+        name: of the key or property.
+        value: as given.
+    """
+    text = repr(value)
+    return f"{name} = {text if len(text) <= SHOWN else text[:SHOWN] + '...'} does not fit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +229,8 @@ def parse(text: str, path: str) -> Config:
                 raise wrong(path, place, f"no key '{name}' in [{section}]", f"keys: {', '.join(known)}")
             try:
                 values[section, name] = key.check(value)
-            except Unfit as unfit:
-                raise wrong(path, place, f"{name} = {value!r} does not fit", str(unfit)) from None
+            except Unfit as error:
+                raise wrong(path, place, unfit(name, value), str(error)) from None
     if clash := _options(values).clash:
         place = find(text, ("mptcp", "fullmesh"))
         raise wrong(path, place, clash, "set signal or fullmesh in [mptcp] to false, or leave it out")

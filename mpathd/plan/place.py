@@ -63,3 +63,18 @@ def find(text: str, path: Sequence[str]) -> Place:
             if len(full) > len(section) and wanted[: len(full)] == full:
                 best = Place(number, column)
     return best
+
+
+def find_item(text: str, key: Place, item: str) -> Place:
+    """Find a text of a list that goes over several lines; the key's place if it is on the key's line, or not found.
+
+    Args:
+        text: the TOML text.
+        key: where the list's key stands.
+        item: the text.
+    """
+    for number, line in enumerate(text.splitlines()[key.line :], key.line + 1):
+        at = max(line.find(f'"{item}"'), line.find(f"'{item}'"))
+        if key.line and at >= 0:
+            return Place(number, at + 1)
+    return key

@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 
 from ..model.errors import ConfigError, MpathError
 from ..model.session import BEARERS, PRIORITY_LAST, ConnectionType, Nat, Origin, SessionSettings, Without
-from .config import Unfit, read, wrong
-from .place import Place, find
+from .config import Unfit, read, unfit, wrong
+from .place import Place, find, find_item
 from .selectors import parse_all
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NOBODY = 0xFFFFFFFF  # (uid_t)-1, which is no user
+LINK_NAME = 15  # bytes of an interface's name
 CONNMAN_NOTHING = {
     "selinux": "security contexts are not matched; use users, groups or cgroup",
     "RoamingPolicy": "mpathd does not know whether a link roams",
@@ -85,8 +86,26 @@ def _text(value: object) -> str:
     return value
 
 
+def _interface(value: object) -> str:
+    text = _text(value)
+    if text in {"", "*"}:
+        return text
+    # The kernel's own rule (dev_valid_name): a name that no link can have is a slip, not a link that is still to come.
+    if (
+        len(text.encode()) > LINK_NAME
+        or text in {".", ".."}
+        or any(c in "/:" or c.isspace() or c == "\0" for c in text)
+    ):
+        raise Unfit(f"'{text}' is no interface, expected at most {LINK_NAME} letters without spaces, / and :")
+    return text
+
+
 def _services(value: object) -> tuple[str, ...] | None:
-    return None if value == "auto" else _texts(value)
+    if value == "auto":
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Unfit('expected "auto", or a list of services, for example ["eth0", "wlan0"]')
+    return tuple(value)
 
 
 def _priority(value: object) -> int:
@@ -97,7 +116,7 @@ def _priority(value: object) -> int:
 
 def _cgroup(value: object) -> str:
     text = _text(value).strip("/")
-    if "\0" in text or {"", ".", ".."} & set(text.split("/")):  # one group has one name
+    if {"\0", "\n"} & set(text) or {"", ".", ".."} & set(text.split("/")):  # one group has one name, in one line
         raise Unfit('expected a control group below the root, for example "/system.slice/backup.service"')
     return text
 
@@ -129,7 +148,7 @@ def keys(names: Names) -> Mapping[str, tuple[str, Callable[[object], object], st
     return {
         "allowed_bearers": ("allowed_bearers", _bearers, "technologies in order of preference"),
         "connection_type": ("connection_type", _one_of(ConnectionType), "what a service must offer"),
-        "allowed_interface": ("allowed_interface", _text, "the one interface it may use"),
+        "allowed_interface": ("allowed_interface", _interface, "the one interface it may use"),
         "flow_selectors": ("selectors", lambda value: parse_all(_texts(value)), "packets that are its own"),
         "users": ("users", _ids("user", names.user), "users whose sockets are its own"),
         "groups": ("groups", _ids("group", names.group), "groups whose sockets are its own"),
@@ -181,9 +200,21 @@ def _toml(text: str, path: str, names: Names) -> PolicyFile:
             try:
                 values[field] = check(value)
             except (Unfit, MpathError) as error:
-                raise wrong(path, place, f"{key} = {value!r} does not fit", str(error)) from None
+                if (item := _culprit(value, check)) is not None:
+                    place = find_item(text, place, item)
+                raise wrong(path, place, unfit(key, value), str(error)) from None
         out.append(_settings(name, path, values, here))
     return PolicyFile(path, tuple(out))
+
+
+def _culprit(value: object, check: Callable[[object], object]) -> str | None:
+    """The first text in a list that does not fit; None if there is none."""
+    for item in value if isinstance(value, list) else ():
+        try:
+            check([item])
+        except (Unfit, MpathError):
+            return item if isinstance(item, str) else None
+    return None
 
 
 def _settings(name: str, path: str, values: Mapping[str, object], place: Place) -> SessionSettings:
@@ -220,7 +251,7 @@ def _connman(text: str, path: str, names: Names) -> PolicyFile:
             try:
                 values.update(_connman_key(key, value, names))
             except Unfit as error:
-                raise wrong(path, place, f"{key} = {value!r} does not fit", str(error)) from None
+                raise wrong(path, place, unfit(key, value), str(error)) from None
         out.append(_settings(re.sub(r"[^A-Za-z0-9_.-]", "_", section), path, values, here))
     if not out:
         raise ConfigError(f"{path}: no policy in it", "expected ConnMan's form: [policy_x], uid = ...")

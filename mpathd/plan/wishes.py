@@ -11,7 +11,7 @@ from ..model.agent import SessionWish
 from ..model.errors import AlreadyExists, ConfigError, InvalidArguments, LimitsExceeded, MpathError
 from ..model.session import Client, Origin, SessionSettings
 from ..model.sessionsettings import CLIENT_SETTINGS, KEPT
-from .config import Unfit
+from .config import Unfit, unfit
 from .policyfile import NAME, Names, keys
 
 EMPTY: tuple[object, ...] = ("", [], ())
@@ -78,7 +78,7 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
             out[name] = _services(value)
         elif row in KEPT:
             if not isinstance(value, KINDS[row.signature]):
-                raise InvalidArguments(f"{row.property} = {value!r} does not fit", f"expected type {row.signature}")
+                raise InvalidArguments(unfit(row.property, value), f"expected type {row.signature}")
             out[name] = value
         elif value in EMPTY or value == [""]:
             out[name] = getattr(DEFAULTS, name)
@@ -86,14 +86,14 @@ def values(given: Mapping[str, object], names: Names) -> dict[str, object]:
             try:
                 out[name] = known[row.key][1](list(value) if isinstance(value, tuple) else value)
             except (Unfit, MpathError) as error:
-                raise InvalidArguments(f"{row.property} = {value!r} does not fit", str(error)) from None
+                raise InvalidArguments(unfit(row.property, value), str(error)) from None
     return out
 
 
 def _services(value: object) -> tuple[str, ...] | None:
     """By hand: kept as given, an empty list means none, "*" lets mpathd choose again (mpathd-policy(5))."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise InvalidArguments(f"MultipathRoutedServices = {value!r} does not fit", "expected a list of service ids")
+        raise InvalidArguments(unfit("MultipathRoutedServices", value), "expected a list of service ids")
     return None if "*" in value else tuple(item for item in value if item)
 
 
@@ -177,8 +177,8 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int) or value is None else str(value)
 
 
-def load(text: str, names: Names) -> tuple[Wished, ...]:
-    """Read sessions.
+def load(text: str, names: Names) -> tuple[tuple[Wished, ...], dict[str, str]]:
+    """Read sessions, and say of each that cannot be used, by its name, what is wrong with it.
 
     Args:
         text: what dump() wrote.
@@ -191,11 +191,22 @@ def load(text: str, names: Names) -> tuple[Wished, ...]:
         data = json.loads(text)
         if data["version"] != 1:
             raise ConfigError(f"version {data['version']!r} is not known", "expected 1")
-        return tuple(_wished(item, names) for item in data["sessions"])
-    except MpathError as error:
-        raise ConfigError(error.text, error.hint) from None
+        items = list(data["sessions"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"not stored sessions: {error!r}", 'expected {"version": 1, ...}') from None
+        raise _none(error) from None
+    found, bad = [], {}
+    for item in items:
+        try:
+            found.append(_wished(item, names))
+        except MpathError as error:  # what was asked for by an older version, or is no user any more
+            bad[str(item["name"])] = str(error).replace("\n  ", "; ")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise _none(error) from None
+    return tuple(found), bad
+
+
+def _none(error: Exception) -> ConfigError:
+    return ConfigError(f"not stored sessions: {error!r}", 'expected {"version": 1, ...}')
 
 
 def _wished(item: Mapping[str, object], names: Names) -> Wished:

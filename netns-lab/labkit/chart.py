@@ -14,6 +14,7 @@ TOP, TALL, LANE, GAP, FOOT = 98, 250, 52, 16, 52
 ROW = 17  # height of a row of event labels
 HEAD = 1.3  # of the highest sum: room for what is said about the curves
 LETTER = 6.4  # mean width of a letter at 12 px
+APART = 30.0  # pixels between two numbers of bursts
 COLOURS = ("#2f6fb3", "#e59a2f", "#2a9d7c", "#c65b8f", "#7a6bc4", "#5db2d8", "#cf5a36", "#8d8d3a", "#7d7d7d")
 INK, SOFT, GRID, EVENT = "#1c2733", "#66727f", "#e3e8ed", "#b3261e"
 FONT = "font-family=\"'Inter','Segoe UI','Helvetica Neue','DejaVu Sans',sans-serif\""
@@ -100,6 +101,21 @@ def ticks(top: float, about: int = 5) -> tuple[float, ...]:
     return tuple(round(step * number, 9) for number in range(math.ceil(top / step - 1e-9) + 1))
 
 
+def bursts(points: Iterable[Point], high: float, scale: float) -> list[Point]:
+    """What stands out above the scale; of those whose numbers would cover each other the highest.
+
+    Args:
+        points: in the order of time.
+        high: end of the scale.
+        scale: pixels in a second.
+    """
+    kept: list[Point] = []
+    for point in sorted((point for point in points if point.rate > high), key=lambda point: -point.rate):
+        if all(abs(point.at - other.at) * scale >= APART for other in kept):
+            kept.append(point)
+    return sorted(kept, key=lambda point: point.at)
+
+
 def rows(events: Sequence[Event], scale: float, width: float) -> list[tuple[int, str]]:
     """Where each event's label stands so that none covers another: its row, and its anchor.
 
@@ -129,7 +145,8 @@ class _Drawing:
         self.end = max([last + step / 2, *(event.at for event in chart.events)])
         self.scale = (WIDTH - LEFT - RIGHT) / self.end
         self.places = rows(chart.events, self.scale, WIDTH - LEFT - RIGHT)
-        self.top = TOP + ROW * (max((row for row, _ in self.places), default=-1) + 1)
+        self.head = TOP + ROW * (max((row for row, _ in self.names()), default=0))
+        self.top = self.head + ROW * (max((row for row, _ in self.places), default=-1) + 1)
         self.lanes = self.top + TALL + GAP + 14
         self.foot = self.lanes + (LANE + GAP) * len(chart.links) - GAP
         self.height = self.foot + FOOT
@@ -187,11 +204,23 @@ class _Drawing:
         self.text(x + 28, y, self.chart.total.name, colour=SOFT)
         x += 28 + len(self.chart.total.name) * LETTER + 22
         self.text(x, y, "on the wire:", colour=SOFT)
-        x += 12 * LETTER + 4
-        for number, line in enumerate(self.chart.links):
+        for number, (line, (row, at)) in enumerate(zip(self.chart.links, self.names(), strict=True)):
+            x, y = at, 78.0 + ROW * row
             self.put(f'<rect x="{x:.1f}" y="{y - 10:.1f}" width="12" height="12" rx="2" fill="{_colour(number)}"/>')
             self.text(x + 17, y, line.name, colour=SOFT)
-            x += 17 + len(line.name) * LETTER + 18
+
+    def names(self) -> list[tuple[int, float]]:
+        """Row and place of each link in the legend."""
+        begin = LEFT - 50 + 28 + len(self.chart.total.name) * LETTER + 22 + 12 * LETTER + 4
+        out: list[tuple[int, float]] = []
+        row, x = 0, begin
+        for line in self.chart.links:
+            long = 17 + len(line.name) * LETTER
+            if x + long > WIDTH and x > begin:
+                row, x = row + 1, begin
+            out.append((row, x))
+            x += long + 18
+        return out
 
     def sum(self) -> None:
         stack = [[0.0] * len(self.chart.total.points)]
@@ -218,9 +247,8 @@ class _Drawing:
         self.put(
             f'<path class="total" d="{path}" fill="none" stroke="{INK}" stroke-width="2.2" stroke-linejoin="round"/>'
         )
-        for point in self.chart.total.points:
-            if point.rate > high:
-                self.text(self.x(point.at) + 5, self.top + 11, f"{point.rate:.0f}", size=10)
+        for point in bursts(self.chart.total.points, high, self.scale):
+            self.text(self.x(point.at) + 5, self.top + 11, f"{point.rate:.0f}", size=10)
         for span in self.chart.spans:
             self.text(self.x((span.since + span.until) / 2), self.top + 28, span.text, weight=600, anchor="middle")
 
@@ -257,7 +285,7 @@ class _Drawing:
 
     def marks(self) -> None:
         for event, (row, anchor) in zip(self.chart.events, self.places, strict=True):
-            x, y = self.x(event.at), TOP + ROW * row + 6
+            x, y = self.x(event.at), self.head + ROW * row + 6
             self.rule(x, y - 8, x, self.foot, EVENT, ' class="event" stroke-dasharray="4 3" stroke-opacity="0.75"')
             self.text(x + (5 if anchor == "start" else -5), y, event.text, colour=EVENT, anchor=anchor)
 

@@ -38,12 +38,18 @@ def main(argv: list[str]) -> int:
     args = _parse(argv)
     verbs = {"up": _up, "down": _down, "shell": _shell, "exec": _exec, "show": _show, "list": _list, "run": _run}
     try:
-        return verbs[args.verb](args)
+        code = verbs[args.verb](args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python would complain once more when it closes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2 if isinstance(error, TopologyError) else 1
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

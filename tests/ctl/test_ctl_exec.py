@@ -182,7 +182,7 @@ def test_what_mpathd_refuses_is_told_and_nothing_runs(
 
 
 def test_a_session_that_cannot_be_made_or_found(scene: Scene, carried: Carried, tmp_path: Path) -> None:
-    for words in (("nobody",), ("--flow", "nonsense"), ("--user", "nobody-of-this-name")):
+    for words in (("nobody",), ("--interface", "of-sixteen-bytes"), ("--user", "nobody-of-this-name")):
         result = executed(scene, *words, "--", "touch", str(tmp_path / "ran"))
         assert (result.code, result.out) == (1, "")
         assert len(result.err.splitlines()) >= 2

@@ -81,7 +81,7 @@ def test_without_connections_it_looks_once(scene: Scene) -> None:
         (("--interval", "1"), "mptcp: --interval without --watch"),
         (("--watch", "--interval", "0"), "cannot be '0'"),
         (("--watch", "--interval", "soon"), "expected seconds from 0.1 to 3600"),
-        (("off",), "'off' is one word too many"),
+        (("off",), "no command called 'mptcp off'"),
         (("exec",), "COMMAND is missing"),
     ],
 )
@@ -156,12 +156,14 @@ def test_a_terminal_is_drawn_over(scene: Scene, monkeypatch: pytest.MonkeyPatch)
             said += os.read(ours, 4096)
         watch.interrupt()
         assert watch.process.wait(PATIENCE) == 0
+        said += os.read(ours, 65536)
     os.close(ours)
+    assert said.endswith(b"\033[J\r\n"), "the shell's prompt does not stand behind ^C"
 
-    frames = said.split(b"\033[H")
-    assert frames[0] == b"\033[2J", "cleared once, at first"
+    frames = said.removesuffix(b"\r\n").split(b"\033[H")
+    assert frames[0] == b"\r\n" * 24, "what was there is scrolled up, once"
     assert all(frame.count(b"\r\n") == 9 for frame in frames[1:4])
-    assert frames[1].startswith(b"2 connections, 2 subflows")
+    assert frames[1].startswith(b"\033[K2 connections, 2 subflows")
 
 
 def test_monitor_tells_events_in_words(scene: Scene) -> None:

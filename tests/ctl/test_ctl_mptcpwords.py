@@ -31,8 +31,8 @@ TRANSFER = WHOLE | {
 FALLEN = WHOLE | {"Fallback": True, "Interface": "vethc2", "Session": "", "Processes": [], "Subflows": []}
 
 
-def shown(*connections: dict[str, Any], **more: Any) -> list[str]:
-    return lines({"Connections": connections, "Total": len(connections), "Missing": "", **more})
+def shown(*connections: dict[str, Any], width: int | None = None, **more: Any) -> list[str]:
+    return lines({"Connections": connections, "Total": len(connections), "Missing": "", **more}, width)
 
 
 def test_a_connection_with_its_subflows() -> None:
@@ -86,6 +86,28 @@ def test_another_far_end_of_a_subflow_is_told_and_who_asked_for_backup() -> None
 
     assert shown(TRANSFER | {"Subflows": [odd]})[-1].endswith("[2001:db8::2]:40001 > [2001:db8::9]:5201")
     assert shown(TRANSFER | {"Subflows": [odd]})[-1].split()[1] == "syn-sent/bB"
+
+
+def test_what_is_too_wide_loses_whole_columns_and_no_digits() -> None:
+    assert shown(TRANSFER, width=200) == shown(TRANSFER)
+    assert shown(TRANSFER, width=84)[2:] == [
+        "  LINK   STATE       OUT    OUT/S     IN   IN/S    RTT RESENT  AGE FROM",
+        "10.0.1.2:47920 > 192.0.2.9:5201, session video, iperf3 (7), iperf3 (8)",
+        "  all    estab   12.0MiB 24.5Mbit 2.0KiB 800bit      -      -    - -",
+        "  vethc1 estab   12.0MiB 24.5Mbit 2.0KiB 800bit 1.25ms      1  65s 10.0.1.2:47920",
+        "  vethc2 estab/b      0B     0bit     0B   0bit   30ms      1 >12s 10.0.2.2:40001",
+    ]
+    assert [line.split() for line in shown(TRANSFER, width=75) if line.startswith("  LINK")] == [
+        ["LINK", "STATE", "OUT", "OUT/S", "IN", "IN/S", "RTT", "RESENT", "AGE"]
+    ]
+    assert shown(TRANSFER, width=75)[-1] == shown(TRANSFER)[-1].removesuffix("  10.0.2.2:40001"), "wide again"
+    assert shown(TRANSFER, width=40)[-1] == "  vethc2 estab/b      0B     0bit     0B"
+    assert shown(TRANSFER, width=1)[-1] == "  vethc2", "there is always a link"
+
+
+def test_links_are_told_on_as_many_lines_as_they_need() -> None:
+    assert shown(TRANSFER, width=62)[1] == "vethc1 24.5Mbit/s out 800bit/s in, vethc2 0bit/s out 0bit/s in"
+    assert shown(TRANSFER, width=61)[1:3] == ["vethc1 24.5Mbit/s out 800bit/s in,", "vethc2 0bit/s out 0bit/s in"]
 
 
 def test_names_of_strangers_are_harmless() -> None:

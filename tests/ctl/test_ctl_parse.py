@@ -131,14 +131,38 @@ def test_help_asks_for_nothing_else() -> None:
     assert told("--version", "services")[1] == {"version": ()}
 
 
+def test_a_word_behind_a_command_that_has_others_below_it_names_them() -> None:
+    known = "commands: mptcp, mptcp monitor, mptcp exec; options of mptcp: --watch, --interval, --json, --help"
+
+    assert complaint("mptcp", "frobnicate") == f"no command called 'mptcp frobnicate'\n  {known}"
+    assert complaint("mptcp", "moniter") == (
+        f"no command called 'mptcp moniter'\n  did you mean 'mptcp monitor'? {known}"
+    )
+    for word in ("wach", "watch", "Watch"):
+        assert complaint("mptcp", word) == (
+            f"no command called 'mptcp {word}'\n  did you mean 'mptcp --watch'? {known}"
+        )
+
+
+def test_what_is_nearly_right_is_named() -> None:
+    assert complaint("config", "--mpath-rooting", "yes").startswith(
+        "mpathctl config has no option '--mpath-rooting'\n  did you mean '--mpath-routing'? options: --mpath_routing, "
+    )
+    assert complaint("session", "stats", "a", "watch") == (
+        "session stats: 'watch' is one word too many\n  did you mean '--watch'? see: mpathctl session stats --help"
+    )
+
+
 def test_whatever_does_not_fit_is_named_with_what_would() -> None:
     assert complaint("servces") == (
-        "no command called 'servces'\n  commands: services, config, session, mptcp, policy, status, monitor, run"
+        "no command called 'servces'\n  did you mean 'services'? "
+        "commands: services, config, session, mptcp, policy, status, monitor, run"
     )
     assert complaint("session", "lst") == (
-        "no command called 'session lst'\n  commands: list, show, create, change, destroy, "
+        "no command called 'session lst'\n  did you mean 'list'? commands: list, show, create, change, destroy, "
         "connect, disconnect, monitor, stats, exec"
     )
+    assert complaint("frobnicate").startswith("no command called 'frobnicate'\n  commands: services, config, ")
     assert complaint("--colour") == "mpathctl has no option '--colour'\n  options: --json, --help, --version"
     assert complaint("status", "-l") == "mpathctl status has no option '-l'\n  options: --json, --help"
     assert complaint("config", "--mpath_routing") == (

@@ -47,6 +47,7 @@ def test_it_says_what_the_daemon_says(text: str, tmp_path: Path) -> None:
     assert (result.code, result.out) == (1, "")
     said, _, expected = result.err.rstrip("\n").partition("\n  ")
     assert finding.text == f"{said}; nothing of it is in force"
+    expected = expected.replace("\n  ", "; ")
     assert finding.cure == f"{expected}; then: mpathctl policy check {path}"
 
 

@@ -179,7 +179,7 @@ def test_a_name_that_is_not_there_fails_and_the_others_are_named(scene: Scene) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--flow", "*-*-*-*-443"), "ports without a protocol"),
+        (("--interface", "of-sixteen-bytes"), "of-sixteen-bytes"),
         (("--user", "nobody-of-this-name"), "nobody-of-this-name"),
         (("--cgroup", "/a/../b"), "/a/../b"),
     ],
@@ -222,6 +222,30 @@ def test_a_line_without_sense_is_found_before_anybody_is_asked(words: tuple[str,
     assert len(result.err.splitlines()) == 2
 
 
+def test_selectors_are_judged_alike_with_and_without_mpathd(scene: Scene) -> None:
+    done(scene, "create", "video")
+    for words in (("create", "other"), ("change", "video"), ("exec",)):
+        line = (
+            "session",
+            *words,
+            "--flow",
+            "*-*-tcp",
+            "--flow",
+            "*-*-*-7",
+            *(("--", "true") if "exec" in words else ()),
+        )
+        there, absent = run(scene.address, *line), run("unix:path=/nonexistent", *line)
+        assert there == absent
+        assert (there.code, there.out) == (2, "")
+        assert there.err == (
+            "mpathctl: flow selector '*-*-*-7': ports without a protocol that has ports; expected one of tcp, "
+            "udp, dccp, sctp, udplite\n"
+            "  example: *-*-udp-7777-8888, or 10.0.1.0/24-*-tcp-*-443, or *-*-tcp-*-8000:8999\n"
+        )
+    assert list(scene.agent.wished) == ["video"]
+    assert [what for what, *_ in scene.agent.asked].count("change") == 0
+
+
 def test_what_the_kernel_refused_has_a_status_of_its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: object) -> None:
         raise NotApplied("saved, but the kernel refused 1 of 3 steps; mpathd will retry", str(REFUSAL))
@@ -235,7 +259,7 @@ def test_what_the_kernel_refused_has_a_status_of_its_own(scene: Scene, monkeypat
 
 def test_several_settings_are_one_change(scene: Scene) -> None:
     done(scene, "create", "video")
-    assert session(scene, "change", "video", "--nat", "never", "--flow", "nonsense").code == 1
+    assert session(scene, "change", "video", "--nat", "never", "--user", "nobody-of-this-name").code == 1
 
     assert wished(scene).nat == "auto"
     assert done(scene, "change", "video", "--nat", "never", "--flow", "*-*-tcp") == ""

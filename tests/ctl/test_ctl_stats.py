@@ -89,6 +89,15 @@ def test_lines_stand_under_their_heading() -> None:
     assert line[: line.index("1.4MiB") + 6] == line[: stats.heading().index("OUT") + 3]
 
 
+def test_on_a_narrow_terminal_columns_are_left_out_whole() -> None:
+    found = list(stats.counts(VIDEO, FOUND, 1.0, stats.Rates()))
+
+    assert stats.table(found, stats.RATED, 200) == stats.table(found, stats.RATED)
+    narrow = stats.table(found, stats.RATED, 50)
+    assert narrow[0].split() == ["SESSION", "INTERFACE", "IN", "IN/S", "OUT", "OUT/S"]
+    assert all(len(line) <= 50 for line in narrow)
+
+
 def test_a_name_is_no_command_to_the_terminal() -> None:
     rows = stats.table(stats.counts(Session("/x", {"Identifier": "a\x1b[2J"}), FOUND, 1.0, stats.Rates()))
 
@@ -112,6 +121,7 @@ def test_a_screen_cuts_what_it_cannot_hold() -> None:
     lines = ["heading", *map(str, range(9))]
 
     assert cut(lines, 80, 20) == lines
-    assert cut(lines, 4, 10) == ["head", *lines[1:]]
+    assert cut(lines, 6, 10) == ["hea...", *lines[1:]], "what is cut does not look like the whole"
+    assert cut(lines, 2, 10) == ["..", *lines[1:]]
     assert cut(lines, 80, 4) == ["heading", "0", "1", "... and 7 more"]
     assert cut(lines, 80, 0) == []

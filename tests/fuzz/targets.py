@@ -139,7 +139,7 @@ def _policy(path: str) -> Callable[[str], bool]:
             return False
         for settings in found.sessions:
             _holds(any((settings.selectors, settings.users, settings.groups, settings.cgroup)), "a session of nothing")
-            (again,) = wishes.load(wishes.dump([wishes.Wished(settings, 0)]), NAMES)
+            (again,), _ = wishes.load(wishes.dump([wishes.Wished(settings, 0)]), NAMES)
             for field in ("selectors", "users", "groups", "cgroup", "allowed_bearers", "priority", "services"):
                 value = getattr(settings, field)
                 if value or field == "services":  # an empty one stands for the default there

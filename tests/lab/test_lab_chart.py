@@ -94,6 +94,29 @@ def test_a_burst_above_the_scale_is_told_as_a_number() -> None:
     assert lower == same  # the links keep their scale
 
 
+def test_numbers_of_bursts_do_not_cover_each_other() -> None:
+    points = (*steady(28.0, 16), Point(1.65, 103.0), Point(1.7, 118.0), Point(1.75, 117.0), Point(1.95, 99.0))
+    root = drawn(chart(total=Line("program", points)))
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+
+    assert [word for word in words if word in {"103", "118", "117", "99"}] == ["118", "99"], "the highest is told"
+
+
+def test_a_long_legend_goes_on_below() -> None:
+    links = tuple(Line(f"up{number} conference", steady(3.0)) for number in range(1, 9))
+    plain, long = drawn(chart()), drawn(chart(links=links))
+    names = [text for text in long.iter(f"{SVG}text") if text.text in {line.name for line in links}]
+    legend = [(float(text.get("x", 0)), float(text.get("y", 0)), len(text.text or "")) for text in names[:8]]
+
+    assert all(x + LETTER * letters <= 1000 for x, _, letters in legend)
+    assert len({y for _, y, _ in legend}) == 2
+    tops = [
+        min(float(line.get("y1", 0)) for line in root.iter(f"{SVG}line") if line.get("class") == "event")
+        for root in (plain, long)
+    ]
+    assert tops[0] < tops[1], "what stands below moves down"
+
+
 def test_an_empty_transfer_is_a_picture_too() -> None:
     empty = chart(total=Line("program", ()), links=(Line("up1", ()),), events=(), spans=())
 

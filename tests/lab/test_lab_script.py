@@ -208,6 +208,17 @@ def test_wrong_words(place: Path, words: tuple[str, ...], status: int, text: str
     assert text in done.stderr
 
 
+def test_nobody_reads_any_more(place: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(place / "state")}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [place / "netns-lab" / "lab", "list"], env=env, text=True, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_help(place: Path) -> None:
     done = subprocess.run([place / "netns-lab" / "lab", "--help"], text=True, capture_output=True, check=True)
     for verb in ("up", "shell", "exec", "show", "down", "list", "run"):

@@ -229,3 +229,34 @@ def test_an_entry_that_waits_bounds_nothing(tmp_path: Path) -> None:
     (settings,), (finding,) = book.load()
 
     assert (settings.origin, settings.bounds, finding.code) == (Origin.NAMED, (), "policy-name")
+
+
+def test_a_stored_session_that_cannot_be_used_is_named_and_the_others_stay(tmp_path: Path) -> None:
+    book = Book(Policies([]), tmp_path, lasting(tmp_path / "run"))
+    for name in ("one", "two", "three"):
+        book.create(SessionWish(name, Origin.NAMED, "root", 0, True, {"allowed_interface": f"eth-{name}"}))
+    file = tmp_path / "sessions.json"
+    file.write_text(file.read_text().replace("eth-two", "of-sixteen-bytes"))
+
+    there, (finding,) = Book(Policies([]), tmp_path, lasting(tmp_path / "run")).load()
+
+    assert [settings.name for settings in there] == ["one", "three"]
+    assert (finding.code, "\n" in finding.text) == ("sessions", False)
+    assert finding.text.startswith(
+        f"{file}: session 'two' cannot be used: AllowedInterface = 'of-sixteen-bytes' does not"
+    )
+    assert finding.text.endswith("; it is gone, others go on")
+
+
+def test_that_finding_goes_when_the_session_is_made_again(tmp_path: Path) -> None:
+    wish = SessionWish("one", Origin.NAMED, "root", 0, True, {"allowed_interface": "eth-one"})
+    Book(Policies([]), tmp_path, lasting(tmp_path / "run")).create(wish)
+    file = tmp_path / "sessions.json"
+    file.write_text(file.read_text().replace("eth-one", "of-sixteen-bytes"))
+    book = Book(Policies([]), tmp_path, lasting(tmp_path / "run"))
+    assert [finding.code for finding in book.load()[1]] == ["sessions"]
+
+    book.create(wish)
+    assert book.load()[1] == ()
+    book.destroy("one")
+    assert book.load()[1] == ()

@@ -58,6 +58,23 @@ def test_one_that_comes_again_is_young() -> None:
     assert ages.age(SECOND, 61.0) == Age(61.0, least=True)
 
 
+def test_one_that_ends_is_as_old_as_before_while_its_last_packets_are_out() -> None:
+    ages = Ages(0.0)
+    for kind, now in ((Kind.SUB_ESTABLISHED, 10.0), (Kind.SUB_CLOSED, 20.0)):
+        ages.heard(event(kind, SECOND), now)
+    assert ages.age(SECOND, 21.0) == Age(11.0), "in fin-wait1 it is still listed"
+
+
+def test_of_those_that_end_the_last_are_remembered() -> None:
+    ages = Ages(0.0, most=2)
+    ages.heard(event(Kind.CREATED), 1.0)
+    for port in (1, 2, 3):
+        for kind in (Kind.SUB_ESTABLISHED, Kind.SUB_CLOSED):
+            ages.heard(event(kind, replace(SECOND, sport=port)), 10.0 * port)
+    assert [ages.age(replace(SECOND, sport=port), 40.0).least for port in (1, 2, 3)] == [True, False, False]
+    assert ages.age(FIRST, 40.0) == Age(39.0)
+
+
 def test_what_is_not_known_after_a_loss_is_older_than_the_loss() -> None:
     ages = Ages(0.0)
     ages.heard(event(Kind.CREATED), 10.0)

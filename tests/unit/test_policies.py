@@ -27,6 +27,8 @@ STRANGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "folder": ("x.toml", Path.mkdir),
     "loop": ("x.toml", lambda path: path.symlink_to(path)),
     "huge": ("x.toml", _sparse),
+    "no text": ("x.toml", lambda path: path.write_bytes(b"# \xff")),
+    "a selector": ("x.toml", lambda path: path.write_text("[session.x]\nflow_selectors = ['*-*-*-7']\n")),
     "user with NUL": ("x.toml", lambda path: path.write_text('[session.x]\nusers = ["a\\u0000b"]\n')),
     "group with NUL": ("x.toml", lambda path: path.write_text('[session.x]\ngroups = ["a\\u0000b"]\n')),
     "group's name with NUL": ("x.toml", lambda path: path.write_text('[session.x]\ncgroup = "/a\\u0000b"\n')),
@@ -54,6 +56,9 @@ def test_a_strange_file_is_reported_and_the_others_are_in_force(tmp_path: Path, 
 
     assert [session.name for session in sessions] == ["a"]
     assert name in finding.text
+    assert "Errno" not in finding.text
+    assert "\n" not in finding.cure
+    assert finding.text.count(str(tmp_path)) == 1
 
 
 def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:

@@ -55,14 +55,20 @@ def test_everything_at_once() -> None:
     ("text", "place", "words"),
     [
         ("[session.a]\nusers = 'nobody9'\n", ":2:1", ["'nobody9' is no user here"]),
+        ("[session.a]\nusers = 1\nallowed_interface = 'of-sixteen-bytes'\n", ":3:1", ["at most 15 letters"]),
+        ("[session.a]\nusers = 1\nallowed_interface = 'eth0:1'\n", ":3:1", ["'eth0:1' is no interface"]),
         ("[session.a]\nusers = 1\nallowed_bearers = ['lan']\n", ":3:1", ["'lan' is no bearer", "ethernet, wifi"]),
         ("[session.a]\n  flow_selectors = ['*-*-ftp']\n", ":2:3", ["'ftp' is not known", "example:"]),
+        ("[session.a]\nusers = [\n  'alice',\n  'nobody9',\n]\n", ":4:3", ["'nobody9' is no user here"]),
+        ('[session.a]\nflow_selectors = ["*-*-tcp",\n "*-*-ftp"]\n', ":3:2", ["'ftp' is not known"]),
+        ("[session.a]\nusers = 1\nmultipath_routed_services = 'up1'\n", ":3:1", ['"auto", or a list', '["eth0"']),
         ("[session.a]\nuser = 1\n", ":2:1", ["no key 'user'", "users"]),
         ("[session.a]\ndescription = 'x'\n", ":1:1", ["catches no traffic", "flow_selectors, users"]),
         ("[sessions.a]\nusers = 1\n", ":1:1", ["no section [sessions]", "[session.NAME]"]),
         ("[session.a]\nusers = 1\npriority = 1001\n", ":3:1", ["1001", "0 to 1000"]),
         ("[session.a]\nusers = 1\nwithout_service = 'drop'\n", ":3:1", ["block, main"]),
         ("[session.a]\nusers = 1\ncgroup = '../x'\n", ":3:1", ["below the root"]),
+        ('[session.a]\ncgroup = "/a\\nb"\n', ":2:1", ["below the root"]),
         ("[session.'a b']\nusers = 1\n", ":1:1", ["'a b' is no name"]),
         ("[session.a]\nusers = ['4999999999']\n", ":2:1", ["'4999999999' is no user here"]),
         ("[session.a]\nusers = ['" + "9" * 5000 + "']\n", ":2:1", ["is no user here"]),
@@ -80,6 +86,17 @@ def test_a_bad_file_is_refused_whole_with_its_place(text: str, place: str, words
     assert message.startswith(f"/etc/mpathd/policy.d/x.toml{place}: ")
     for word in words:
         assert word in message
+
+
+def test_of_a_long_list_only_what_is_wrong_with_it_is_told() -> None:
+    many = [f"*-*-tcp-*-{port}" for port in range(1, 2001)]
+    with pytest.raises(ConfigError) as caught:
+        parse(f"[session.a]\nflow_selectors = {[*many, '*-*-*-7']}\n", "a.toml", NAMES)
+
+    assert caught.value.text.startswith("a.toml:2:1: flow_selectors = ['*-*-tcp-*-1', ")
+    assert caught.value.text.endswith("... does not fit")
+    assert len(caught.value.text) < 150
+    assert "'*-*-*-7'" in caught.value.hint
 
 
 def test_connmans_files() -> None:
