@@ -198,7 +198,7 @@ class Loop:
         policy = self.asked(world, keep=True)
         desired = desire(world, policy, self._recall)
         have = self.known(world, desired.kernel)
-        turns = turned(desired.kernel.packets, have.packets, policy.numbers)
+        turns = turned(desired.kernel.packets, have.packets, policy.numbers, world.links.values())
         due = (*diff(desired.kernel, have, world.rules, world.foreign), *turns)
         moved = any(word in reason for reason in reasons for word in ("link", "address"))
         steps, later = self._contest.judge(due, self._wanted, start, moved=moved)

@@ -16,6 +16,7 @@ from ..model.mptcp import Change
 from ..model.numbers import Numbers
 from ..model.packet import NO_TABLE, Connections, Load, Ruleset, differences
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
+from ..model.world import Link
 from .nft import changes, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
@@ -123,7 +124,9 @@ def load(want: Ruleset, have: Ruleset | None) -> Load:
     return Load(want, have, whole(want) if have is None else changes(want, have))
 
 
-def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tuple[Step, ...]:
+def turned(
+    want: Ruleset | None, have: Ruleset | None, numbers: Numbers, links: Iterable[Link] = ()
+) -> tuple[Step, ...]:
     """Give the connections to forget: those of sessions whose links or translations are others than before, and of
     sessions that have ended: their marks are given again, and what was translated for one is not the next one's.
 
@@ -131,6 +134,7 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
         want: what our table is to hold.
         have: what it held; None if that is not known: then everything may have turned.
         numbers: marks.
+        links: all that are there; by one without a carrier nobody can speak to us.
     """
     if want is None:
         return ()
@@ -141,15 +145,18 @@ def turned(want: Ruleset | None, have: Ruleset | None, numbers: Numbers) -> tupl
     ways = [want.tables.get(name, NO_TABLE).elements for name in WAYS if name.startswith("ok")]
     turns = [mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements)]
     turns += sorted(mark for mark in known if mark not in there)
-    lost = {mark: _lost(mark, want, have) for mark in turns if mark in there}
+    lost = {mark: _lost(mark, want, have, links) for mark in turns if mark in there}
     return tuple(Step(Verb.DELETE, Connections(int(m, 16), numbers.mark_mask, lost.get(m, ()))) for m in turns)
 
 
-def _lost(mark: str, want: Ruleset, have: Ruleset | None) -> tuple[str, ...]:
-    """The addresses that were a session's and are not any more."""
+def _lost(mark: str, want: Ruleset, have: Ruleset | None, links: Iterable[Link]) -> tuple[str, ...]:
+    """The addresses that were a session's and are not any more, and can still be spoken to."""
     own = [[] if one is None else [one.tables.get(name, NO_TABLE).elements for name in OWN] for one in (have, want)]
-    before, now = ({key for keys in of for key in keys if key.startswith(f"{mark} ")} for of in own)
-    return tuple(sorted(key.rpartition(" ")[2] for key in before - now))
+    before, now = ({key.rpartition(" ")[2] for keys in of for key in keys if key.startswith(f"{mark} ")} for of in own)
+    if not before - now:
+        return ()
+    alive = {a.address for link in links if link.carrier for a in link.addresses}
+    return tuple(sorted((before - now) & alive))
 
 
 def _changed(want: Ruleset, have: Ruleset | None) -> set[str]:
