@@ -133,7 +133,7 @@ def admitted(wish: Wished, there: Iterable[Wished], policy: Iterable[SessionSett
             raise AlreadyExists(
                 f"session '{other.name}' is there already, of {other.owner} ({other.origin.value}); "
                 f"{wish.settings.owner} asks for it too",
-                "choose another name, or destroy the other one",
+                f"choose another {'notifier' if wish.settings.client else 'name'}, or destroy the other one",
             )
     if wish.settings.only_user is None:
         return

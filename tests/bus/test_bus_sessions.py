@@ -246,6 +246,7 @@ def test_the_same_notifier_twice(scene: Scene) -> None:
             with pytest.raises(Refused) as caught:
                 await create(client, "/a")
             assert caught.value.name == "net.mpathd.Error.AlreadyExists"
+            assert "choose another notifier" in str(caught.value)
             await create(client, "/a/b")
             await create(client, "/")
             await create(other, "/a")
