@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -319,8 +320,8 @@ def test_a_connection_from_outside_lives_through_a_restart(public: Home, family:
 def test_the_manuals_router_with_two_uplinks(case: Home, family: int) -> None:
     """The example as it stands in mpathd-policy(5): by wan2, by main's way while that is down, and by wan2 again."""
     page = (Path(__file__).resolve().parents[2] / "docs/man/mpathd-policy.5.rst").read_text()
-    shown = page[page.index("    [session.video]") :]
-    case.put("video.toml", dedent(shown))
+    lines = page[page.index("    [session.video]") :].splitlines()
+    case.put("video.toml", dedent("\n".join(takewhile(lambda line: not line or line.startswith(" "), lines))))
     case.settle()
 
     case.forwards(way(2, family), family, PORT)
