@@ -10,19 +10,17 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from socket import inet_pton
 from time import monotonic
 
 from ...model.packet import DYNAMIC, TABLE, Connections, Load, Ruleset
 from ...model.statistics import Count
-from ...model.words import family_of
 from ...model.world import Stranger
 from .conntrack import forget
 from .ear import Ear
 from .library import Library, Missing
 from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
-from .openers import diag, introduce, talks
+from .openers import Openers
 from .strangers import strangers
 
 REMEMBERED = 256  # generations of ours; events of a pass are read right behind it
@@ -36,7 +34,8 @@ class Nftables:
     """The nftables hand. The library is opened when there first is something to write or to know."""
 
     def __init__(self) -> None:
-        self._netfilter, self._diag, self.ear = Netfilter(), diag(), Ear()
+        self._netfilter, self.ear = Netfilter(), Ear()
+        self._openers = Openers(self._netfilter)
         self._library: Library | None = None
         self.missing = ""
         self._generation = -2
@@ -52,7 +51,7 @@ class Nftables:
     def close(self) -> None:
         """Give socket and context back."""
         self.seal()
-        for one in (self._netfilter, self._diag, self.ear):
+        for one in (self._netfilter, self._openers, self.ear):
             one.close()
         if self._library is not None:
             self._library.close()
@@ -114,8 +113,7 @@ class Nftables:
         """
         number = forget(self._netfilter, gone.mark, gone.mask)
         if gone.lost:
-            sources = {inet_pton(family_of(address), address) for address in gone.lost}
-            introduce(self._netfilter, (talk for talk in talks(self._diag) if talk.source in sources))
+            self._openers.tell(gone.lost)
         return number
 
     def adopt(self, want: Ruleset) -> None:
@@ -145,7 +143,7 @@ class Nftables:
         if load.anew and self._digest:
             more = "".join(_stays(library, load.want))
         if not self._digest and not load.want.empty:  # with the first table conntrack begins to watch
-            introduce(self._netfilter, talks(self._diag))
+            self._openers.tell()
         before = self._netfilter.generation()
         _, error = library.run(text + more)
         if error and load.anew and more:  # a set of another version may have held something else

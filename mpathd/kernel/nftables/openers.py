@@ -10,8 +10,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+from ...model.words import family_of
 from ..netlink import F_DUMP, NLMSG_DONE, NLMSG_ERROR, attribute, message, messages
 from ..sockdiag import ID, ID_AT, MESSAGE, NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, old_request, request
 from .netlink import Netfilter
@@ -62,18 +64,13 @@ class Talk:
     dport: bytes
 
 
-def diag() -> socket.socket:
-    """Open a socket that asks for the sockets of this network namespace."""
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
-
-
 def talks(asking: socket.socket) -> tuple[Talk, ...]:
     """Give the connections of a network namespace, those over lo apart.
 
     Of datagram sockets that are ours none: what conntrack knows cannot be translated any more, and they may have to be.
 
     Args:
-        asking: of diag().
+        asking: a socket of sock_diag, of that namespace.
     """
     out: list[Talk] = []
     for protocol in (TCP, UDP):
@@ -150,3 +147,35 @@ def introduce(netfilter: Netfilter, found: Iterable[Talk]) -> None:
     bodies = [(socket.AF_INET if len(t.source) == 4 else socket.AF_INET6, entry(t)) for t in found]
     for at in range(0, len(bodies), BATCH):
         netfilter.tell(CT_NEW, F_CREATE | F_EXCL, bodies[at : at + BATCH])
+
+
+class Openers:
+    """Tells conntrack of the network namespace in which it was made. Where that cannot be, conntrack guesses, as ever.
+
+    Args:
+        netfilter: the socket to tell by.
+    """
+
+    def __init__(self, netfilter: Netfilter) -> None:
+        self._netfilter = netfilter
+        self._asking: socket.socket | None = None
+        with suppress(OSError):  # a kernel without sock_diag
+            self._asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._asking is not None:
+            self._asking.close()
+
+    def tell(self, sources: Iterable[str] | None = None) -> None:
+        """Tell who opened the connections that there are.
+
+        Args:
+            sources: addresses of who did; None for all.
+        """
+        if self._asking is None:
+            return
+        wanted = None if sources is None else {socket.inet_pton(family_of(text), text) for text in sources}
+        with suppress(OSError):
+            found = talks(self._asking)
+            introduce(self._netfilter, (talk for talk in found if wanted is None or talk.source in wanted))
