@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from mpathd.kernel.bpf import Sockets, older, syscall
+from mpathd.kernel.bpf.hand import OWNER
 from mpathd.model.marking import Marking, home
 
 WANT = Marking("/nosuch.slice", 0x10000, 0x7FFF0000)
@@ -33,16 +35,21 @@ def test_a_kernel_whose_sockets_do_not_tell_their_namespace(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("idle", [True, False])
-def test_a_dry_run_leaves_empty_folders_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, idle: bool) -> None:
-    """One without programs may be one that an mpathd has just made."""
+def test_empty_folders_of_our_own_go_but_not_in_a_dry_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, idle: bool
+) -> None:
+    """One without programs may be one that its mpathd has just made, and goes on with."""
     monkeypatch.setattr(syscall, "tree", lambda: (tmp_path, "tree"))
     monkeypatch.setattr(syscall, "attached", lambda _folder, _hook: ())
-    folder = tmp_path / home("a")[1:]
-    folder.mkdir(parents=True)
+    Sockets().make(home("a"))
+    other = tmp_path / home("b")[1:]
+    other.mkdir()  # by an mpathd of another network namespace
+    os.setxattr(other, OWNER, b"1")
 
     Sockets(idle=idle).look()
 
-    assert folder.exists() is idle
+    assert (tmp_path / home("a")[1:]).exists() is idle
+    assert other.exists()
 
 
 def test_names_of_sessions_are_names_of_folders() -> None:

@@ -21,6 +21,7 @@ from .programs import program
 from .syscall import Attached, Hook
 
 MARKS = (Hook.SOCK_CREATE, Hook.CONNECT4, Hook.CONNECT6, Hook.SENDMSG4, Hook.SENDMSG6)
+OWNER = "trusted.mpathd"  # of a session's folder: the cookie of the network namespace
 UNKNOWN = 0  # the mark of what another mpathd has attached: it is replaced, or taken away
 
 
@@ -152,7 +153,10 @@ class Sockets:
         """
         if self.missing:
             raise OSError(errno.ENOSYS, self.missing)
-        self._path(group).mkdir(parents=True, exist_ok=True)
+        path = self._path(group)
+        path.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # Linux before 5.7
+            os.setxattr(path, OWNER, str(self._cookie).encode())
 
     # Parts.
 
@@ -240,7 +244,7 @@ class Sockets:
             try:
                 with self._opened(group) as folder:
                     found = [hook for hook in Hook if self._ours(folder, hook)]
-                    if not found and group.startswith(f"{HOME}/") and not self._anybody(folder):
+                    if not found and group.startswith(f"{HOME}/") and self._made(folder) and not self._anybody(folder):
                         self._stale.add(group)  # our predecessor ended its session
                     if found:
                         yield group, (Marking(group, UNKNOWN, 0), os.fstat(folder).st_ino)
@@ -248,6 +252,13 @@ class Sockets:
                 if error.errno in {errno.EPERM, errno.ENOSYS, errno.EINVAL}:
                     self.missing = f"bpf(2) is refused: {error.strerror}"
                     return
+
+    def _made(self, folder: int) -> bool:
+        """Whether an mpathd of this namespace has made a folder: another may be about to attach programs to its own."""
+        try:
+            return os.getxattr(folder, OWNER) == str(self._cookie).encode()
+        except OSError as error:
+            return error.errno == errno.EOPNOTSUPP
 
     def _homes(self) -> Iterator[str]:
         """The groups of sessions, and of users."""
