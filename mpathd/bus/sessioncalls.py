@@ -102,6 +102,8 @@ async def configure(call: Call) -> list[Any]:
     Args:
         call: the call.
     """
+    if not call.args[0]:
+        raise InvalidArguments("no settings given", f"settings: {', '.join(BY_PROPERTY)}")
     await call.agent.change_session(name_of(call.object), asked(call.args[0]))
     return []
 

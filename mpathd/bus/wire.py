@@ -19,8 +19,8 @@ import structlog
 
 from mpathd import codec
 from mpathd.codec import FIXED, Kind, Message, Unreadable
+from mpathd.model.busaddress import places
 
-from .address import places
 from .errors import STANDARD
 
 log = structlog.get_logger()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..model.near import guess
 from .errors import Usage
-from .near import guess
 from .table import COMMANDS, COMMON, GLOBAL, Argument, Command, Option
 
 

@@ -8,9 +8,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
+from ..model.busaddress import places
 from ..model.config import Config
 from ..model.errors import ConfigError
 from ..model.mptcp import Options
+from ..model.near import guess
 from ..model.numbers import Numbers
 from ..model.policy import Policy, ServiceSettings
 from ..model.settings import SETTINGS
@@ -66,6 +68,15 @@ def _text(value: object) -> object:
     if not isinstance(value, str):
         raise Unfit("expected a text in quotes")
     return value
+
+
+def _bus(value: object) -> object:
+    if text := _text(value):
+        try:
+            places(str(text))
+        except ConfigError as error:
+            raise Unfit(error.hint) from None
+    return text
 
 
 def _texts(value: object) -> object:
@@ -149,7 +160,7 @@ KEYS = (
     Key("sources", "static", _static, "gateways that nobody else knows"),
     Key("dbus", "connman", _boolean, "own net.connman too, for programs that were written for ConnMan"),
     Key("dbus", "group", _text, "group whose members may change settings"),
-    Key("dbus", "address", _text, "D-Bus address instead of the system bus"),
+    Key("dbus", "address", _bus, "D-Bus address instead of the system bus"),
     Key("sessions", "max_per_user", _between(0, 10000), "sessions that one user without privileges may have"),
     Key("sessions", "max_selectors", _between(1, 1000000), "flow selectors that a session of such a user may have"),
     Key("sessions", "stats_interval", _between(0, 86400), "seconds between signals of statistics, 0 for none"),
@@ -220,13 +231,15 @@ def parse(text: str, path: str) -> Config:
     for section, content in data.items():
         known = [key.name for key in KEYS if key.section == section]
         if not known or not isinstance(content, Mapping):
-            sections = ", ".join(dict.fromkeys(f"[{key.section}]" for key in KEYS))
-            raise wrong(path, find(text, (section,)), f"no section [{section}]", f"sections: {sections}")
+            sections = tuple(dict.fromkeys(f"[{key.section}]" for key in KEYS))
+            hint = f"{guess(f'[{section}]', sections)}sections: {', '.join(sections)}"
+            raise wrong(path, find(text, (section,)), f"no section [{section}]", hint)
         for name, value in content.items():
             key = BY_PLACE.get((section, name))
             place = find(text, (section, name))
             if key is None:
-                raise wrong(path, place, f"no key '{name}' in [{section}]", f"keys: {', '.join(known)}")
+                hint = f"{guess(name, known)}keys: {', '.join(known)}"
+                raise wrong(path, place, f"no key '{name}' in [{section}]", hint)
             try:
                 values[section, name] = key.check(value)
             except Unfit as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from ..model.errors import ConfigError, MpathError
+from ..model.near import guess
 from ..model.session import BEARERS, PRIORITY_LAST, ConnectionType, Nat, Origin, SessionSettings, Without
 from .config import Unfit, read, unfit, wrong
 from .place import Place, find, find_item
@@ -195,7 +196,8 @@ def _toml(text: str, path: str, names: Names) -> PolicyFile:
         for key, value in content.items():
             place = find(text, ("session", name, key))
             if key not in known:
-                raise wrong(path, place, f"no key '{key}' in [session.{name}]", f"keys: {', '.join(known)}")
+                hint = f"{guess(key, known)}keys: {', '.join(known)}"
+                raise wrong(path, place, f"no key '{key}' in [session.{name}]", hint)
             field, check, _ = known[key]
             try:
                 values[field] = check(value)
@@ -247,7 +249,8 @@ def _connman(text: str, path: str, names: Names) -> PolicyFile:
                 notes.append(f"{path}{place}: {key} has no meaning here: {CONNMAN_NOTHING[key]}")
                 continue
             if key not in CONNMAN_KEYS:
-                raise wrong(path, place, f"no key '{key}' in [{section}]", f"keys: {', '.join(CONNMAN_KEYS)}")
+                hint = f"{guess(key, CONNMAN_KEYS)}keys: {', '.join(CONNMAN_KEYS)}"
+                raise wrong(path, place, f"no key '{key}' in [{section}]", hint)
             try:
                 values.update(_connman_key(key, value, names))
             except Unfit as error:

@@ -21,5 +21,9 @@ class TopologyError(LabError):
     """A topology file that cannot be used; `what` names file and key."""
 
 
+class ScenarioError(LabError):
+    """A scenario that is not there."""
+
+
 class WatchError(LabError):
     """A watch that did not see what was waited for, or lost packets."""

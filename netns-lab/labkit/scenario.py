@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import LabError
+from .errors import LabError, ScenarioError
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 
@@ -28,10 +28,10 @@ def find(name: str) -> Path:
     """Its file.
 
     Raises:
-        LabError: there is no such scenario.
+        ScenarioError: there is no such scenario.
     """
     if name not in names():
-        raise LabError("no such scenario", name, f"there are: {' '.join(names()) or 'none yet'}")
+        raise ScenarioError("no such scenario", name, f"there are: {' '.join(names()) or 'none yet'}")
     return FOLDER / f"{name}.py"
 
 
@@ -39,13 +39,13 @@ def load(name: str) -> Callable[[list[str]], int]:
     """Its `run`.
 
     Raises:
-        LabError: there is no such scenario, or it has no `run`.
+        ScenarioError: there is no such scenario.
+        LabError: it has no `run`.
     """
     path = find(name)
     spec = importlib.util.spec_from_file_location(f"scenario_{name.replace('-', '_')}", path)
     if not spec or not spec.loader:
         raise LabError("cannot load scenario", str(path))
-    sys.path.insert(0, str(FOLDER))  # scenarios share _story.py
     if str(FOLDER) not in sys.path:
         sys.path.insert(0, str(FOLDER))  # scenarios may share modules: _NAME.py beside them
     module = importlib.util.module_from_spec(spec)

@@ -24,6 +24,7 @@ from mpathd.bus import wire as wires
 from mpathd.bus.face import Face
 from mpathd.bus.native import native_face
 from mpathd.bus.wire import BusLost, Wire
+from mpathd.model import busaddress
 from mpathd.model.errors import ConfigError
 
 AT = SERVICES + CABLE.id
@@ -310,14 +311,14 @@ def test_stop_before_during_and_after(tmp_path: Path) -> None:
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert address.places("unix:path=/run/a,guid=12;unix:abstract=b%20c;tcp:host=x") == ["/run/a", "\0b c"]
+    assert busaddress.places("unix:path=/run/a,guid=12;unix:abstract=b%20c;tcp:host=x") == ["/run/a", "\0b c"]
     with pytest.raises(ConfigError, match="names no Unix socket"):
-        address.places("tcp:host=x,port=1")
+        busaddress.places("tcp:host=x,port=1")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/x")
     assert address.bus_address("") == "unix:path=/x"
     assert address.bus_address("unix:path=/y") == "unix:path=/y"
     monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS")
-    assert address.bus_address("") == address.SYSTEM_BUS
+    assert address.bus_address("") == busaddress.SYSTEM_BUS
 
 
 SIGNAL = {codec.PATH: "/a", codec.INTERFACE: "b.c", codec.MEMBER: "D", codec.SIGNATURE: "s"}

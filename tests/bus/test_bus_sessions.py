@@ -135,6 +135,8 @@ def test_a_whole_life(scene: Scene) -> None:
             both = {"Nat": Variant("s", "never"), "Description": Variant("s", "calls")}
             await client.call(path, SESSION, "Configure", "a{sv}", both)
             assert await client.get(path, SESSION, "Nat") == "never"
+            with pytest.raises(Refused, match=r"no settings given\n  settings: AllowedBearers, "):
+                await client.call(path, SESSION, "Configure", "a{sv}", {})
             await client.call(path, SESSION, "Disconnect")
             assert await client.get(path, SESSION, "Active") is False
             await client.call(path, SESSION, "Connect")

@@ -57,8 +57,10 @@ def test_nothing_is_a_configuration_too() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("[uplink]\ninclude = []\n", 1, ["no section [uplink]", "[uplinks]"]),
-        ("[uplinks]\n\ninclud = []\n", 3, ["no key 'includ'", "include"]),
+        ("[uplink]\ninclude = []\n", 1, ["no section [uplink]", "did you mean '[uplinks]'?", "sections: "]),
+        ("[uplinks]\n\ninclud = []\n", 3, ["no key 'includ'", "did you mean 'include'?", "keys: include"]),
+        ('[dbus]\naddress = "foo"\n', 2, ["address = 'foo' does not fit", "unix:path=/run/dbus/system_bus_socket"]),
+        ('[dbus]\naddress = "tcp:host=a,port=1"\n', 2, ["does not fit", "unix:path="]),
         ("[defaults]\nmultipath_routing = 'yes'\n", 2, ["'yes'", "true or false"]),
         ('[defaults]\nmpath_tcp_link = "maybe"\n', 2, ["'maybe'", "on, backup, off"]),
         ("[numbers]\nprotocol = 300\n", 2, ["300", "5 to 255"]),

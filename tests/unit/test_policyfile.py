@@ -62,7 +62,7 @@ def test_everything_at_once() -> None:
         ("[session.a]\nusers = [\n  'alice',\n  'nobody9',\n]\n", ":4:3", ["'nobody9' is no user here"]),
         ('[session.a]\nflow_selectors = ["*-*-tcp",\n "*-*-ftp"]\n', ":3:2", ["'ftp' is not known"]),
         ("[session.a]\nusers = 1\nmultipath_routed_services = 'up1'\n", ":3:1", ['"auto", or a list', '["eth0"']),
-        ("[session.a]\nuser = 1\n", ":2:1", ["no key 'user'", "users"]),
+        ("[session.a]\nuser = 1\n", ":2:1", ["no key 'user'", "did you mean 'users'?"]),
         ("[session.a]\ndescription = 'x'\n", ":1:1", ["catches no traffic", "flow_selectors, users"]),
         ("[sessions.a]\nusers = 1\n", ":1:1", ["no section [sessions]", "[session.NAME]"]),
         ("[session.a]\nusers = 1\npriority = 1001\n", ":3:1", ["1001", "0 to 1000"]),
