@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import monotonic
 
-from ...model.packet import DYNAMIC, TABLE, Connections, Load, Ruleset
+from ...model.packet import DYNAMIC, TABLE, Connections, Load, Ruleset, Table
 from ...model.statistics import Count
 from ...model.world import Stranger
 from .conntrack import forget
 from .ear import Ear
+from .encode import messages
 from .library import Library, Missing
 from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
@@ -145,7 +146,8 @@ class Nftables:
         if not self._digest and not load.want.empty:  # with the first table conntrack begins to watch
             self._openers.tell()
         before = self._netfilter.generation()
-        _, error = library.run(text + more)
+        tables = {**(load.have.tables if load.have is not None else {}), **load.want.tables}
+        error = self._run(library, text + more, tables, before)
         if error and load.anew and more:  # a set of another version may have held something else
             _, error = library.run(text)
         after = self._netfilter.generation()
@@ -159,6 +161,16 @@ class Nftables:
             self._anew = after if load.anew else self._anew
         self._known, self._digest = (load.want, "" if load.want.empty else load.want.digest()) if ours else (None, "?")
         return error.strip()
+
+    def _run(self, library: Library, text: str, tables: Mapping[str, Table], generation: int) -> str:
+        """Write a transaction by messages of our own if it is a small one, and give the error.
+
+        What the kernel refuses then the library tries once more, which has words for it.
+        """
+        parts = messages(text, tables)
+        if parts and not self._netfilter.batch(generation, parts):
+            return ""
+        return library.run(text)[1]
 
     @property
     def unsealed(self) -> bool:
@@ -175,7 +187,8 @@ class Nftables:
         self._unsealed = False
         found, error = listing(self._netfilter, NAME), ""
         if found is not None:
-            _, error = self._library.run(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}")
+            text = f"add set {TABLE} {found.wanted_seal} {{ type mark; }}"
+            error = self._run(self._library, text, {}, self._generation)
         if found is not None and not error and self._netfilter.generation() == self._generation + 1:
             self._generation, self._listing = self._generation + 1, found.sealed
             self._made.append(self._generation)

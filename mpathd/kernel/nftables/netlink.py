@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from ..netlink import F_DUMP, F_REQUEST, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, attribute, message
+from ..netlink import F_ACK, F_DUMP, F_REQUEST, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, attribute, message
 
 NETLINK_NETFILTER = 12
 DONE_SIZE = 20  # its header and an error number
 NFT_SUBSYS, GETTABLE, GETGEN = 10 << 8, 1, 16
 NFPROTO_INET = 1
+INET = bytes((NFPROTO_INET, 0, 0, 0))
+BATCH_BEGIN, BATCH_END = 0x10, 0x11  # NFNL_MSG_BATCH_*
 GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES
 SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
 
@@ -65,6 +68,30 @@ class Netfilter:
         with suppress(OSError):  # all has been done when send() returns; complaints that found no room are one, too
             while self._sock.recv(65536, socket.MSG_DONTWAIT):
                 pass
+
+    def batch(self, generation: int, parts: Sequence[tuple[int, int, bytes]]) -> int:
+        """Make changes of nf_tables in one transaction, and give errno: 0 if all of it is done, else nothing is.
+
+        Args:
+            generation: that the ruleset must have (ERESTART: it has another one).
+            parts: kind, flags besides F_REQUEST and attributes of each.
+        """
+        self._sequence += 1
+        number, last = self._sequence, len(parts) - 1
+        ends = struct.pack(">BBH", 0, 0, NFT_SUBSYS >> 8)
+        out = [message(BATCH_BEGIN, 0, number, ends + attribute(1, struct.pack(">I", generation)))]
+        for place, (kind, flags, body) in enumerate(parts):
+            said = flags | F_ACK if place == last else flags  # the kernel answers once all of it is done, or not
+            out.append(message(kind, said, number, INET + body))
+        out.append(message(BATCH_END, 0, number, ends))
+        self._sock.send(b"".join(out))
+        found: list[int] = []
+        with suppress(OSError):  # all has been done, and answered, when send() returns
+            while data := self._sock.recv(65536, socket.MSG_DONTWAIT):
+                _, what, _, sequence, _ = HEADER.unpack_from(data)
+                if what == NLMSG_ERROR and sequence == number:
+                    found.append(-S32.unpack_from(data, 16)[0])
+        return max(found, default=errno.EIO)
 
     def dump(self, kind: int, body: bytes, family: int = NFPROTO_INET) -> list[bytes]:
         """Ask for all objects of a kind and give their attributes; none if the kernel refuses.
