@@ -22,6 +22,7 @@ from .model.agent import Pass
 from .model.config import Config
 from .model.errors import MpathError, Refusal
 from .model.policy import Policy, Stored
+from .model.renew import renew
 from .model.routing import KernelState, Step
 from .model.session import SessionSettings
 from .model.view import Finding, View
@@ -254,7 +255,7 @@ class Loop:
             self._markless = tuple(s.name for s in self._sessions if s.name not in named)
         if keep and self._keeper is not None:
             self._keeper.keep({session.settings.name: (session.number, session.born) for session in sessions})
-        return replace(self.policy, sessions=sessions)
+        return renew(self.policy, sessions=sessions)
 
     def look(self, *, whole: bool = True) -> World:
         """Read the kernel and ask the sources.
@@ -270,7 +271,7 @@ class Loop:
         for source in self._setup.sources:
             for index, found in source.look(world).items():
                 gateways[index] = gateways.get(index, ()) + found
-        return replace(world, gateways=gateways, had=self._wanted.rules)
+        return renew(world, gateways=gateways, had=self._wanted.rules)
 
     def release(self) -> tuple[tuple[Step, ...], tuple[tuple[Step, Refusal], ...]]:
         """Take everything of ours away: the same road, towards nothing."""

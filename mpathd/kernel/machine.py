@@ -13,6 +13,7 @@ from pathlib import Path
 from ..model.errors import Refusal
 from ..model.marking import Marking
 from ..model.packet import Connections, Load, Ruleset
+from ..model.renew import renew
 from ..model.routing import KernelState, Route, Rule, Step, Verb
 from ..model.statistics import Count
 from ..model.world import Link, Stranger, World
@@ -105,7 +106,7 @@ class Machine:
         if base.have is not self._base.have or packets is not have.packets or sockets != have.sockets:
             have = KernelState(base.have.routes, base.have.rules, packets, sockets)
         rp_filter, arp_ignore, *forwarding = numbers
-        return replace(
+        return renew(
             base,
             links=links,
             have=have,

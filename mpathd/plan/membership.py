@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from ..model.numbers import MAIN
 from ..model.policy import Policy, ServiceSettings
+from ..model.renew import renew
 from ..model.routing import Rule
 from ..model.words import Family, Prefix, ServiceState, family_of, host
 from ..model.world import Gateway, Link, LinkAddress, World
@@ -179,7 +180,7 @@ def _member(
         ruled=ruled,
         kept=frozenset() if link.up else _vanished(gone),
     )
-    return replace(member, state=_state(member))
+    return renew(member, state=_state(member))
 
 
 def members(world: World, policy: Policy, recall: Recall) -> tuple[Member, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..model.numbers import Numbers
 from ..model.policy import Policy
+from ..model.renew import renew
 from ..model.routing import KernelState, Rule
 from ..model.view import Service, SessionView, View
 from ..model.words import Family
@@ -47,8 +46,8 @@ def show(world: World, policy: Policy, decided: Decided, recall: Recall | None =
     sessions = tuple(known.of(c.session.number, _session, c, policy.numbers) for c in decided.choices)
     missed = tuple(decided.caught[session.number].missed for session in policy.sessions)
     # What is ours in the kernel, and when to look again, are nothing that a check asks for.
-    seen = replace(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None, strangers=())
-    scene = findings.Scene(seen, replace(policy, sessions=()), decided.members, shown)
+    seen = renew(world, have=NOTHING, had=NO_RULES, digest="", homes=NO_HOMES, next_expiry=None, strangers=())
+    scene = findings.Scene(seen, renew(policy, sessions=()), decided.members, shown)
     unmarked = lacking(world, policy)
     homes = world.homes if unmarked else NO_HOMES
     marked = findings.Sessions(policy, world.rules, world.strangers, shown, missed, unmarked, homes)

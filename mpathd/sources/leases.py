@@ -7,8 +7,10 @@ namespace they may be those of another one.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 
 from ..model.words import Address, Family
@@ -33,6 +35,14 @@ def _addresses(texts: Iterable[str]) -> tuple[Address, ...]:
 
 def _has(link: Link, address: str) -> bool:
     return any(own.address == address for own in link.addresses)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """What is in a folder: in every pass, where a Path of each costs more than the call."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return frozenset()
 
 
 def _read(path: Path) -> str:
@@ -62,9 +72,8 @@ class Networkd:
             world: the links.
         """
         out: dict[int, tuple[Gateway, ...]] = {}
-        try:
-            there = {path.name for path in self._folder.iterdir()}
-        except OSError:
+        there = _names(self._folder)
+        if not there:
             return out
         for link in world.links.values():
             if str(link.index) not in there:
@@ -98,11 +107,13 @@ class Dhclient:
         Args:
             world: the links.
         """
-        names = {link.name: link for link in world.links.values()}
         out: dict[int, tuple[Gateway, ...]] = {}
-        files = [path for folder in self.folders if folder.is_dir() for path in folder.glob("*lease*")]
-        for path in sorted(files, key=lambda path: path.name):
-            for block in re.findall(r"lease\s*\{(.*?)\n?\}", _read(path), re.DOTALL):
+        files = [(name, folder) for folder in self.folders for name in _names(folder) if "lease" in name]
+        if not files:
+            return out
+        names = {link.name: link for link in world.links.values()}
+        for name, folder in sorted(files, key=itemgetter(0)):
+            for block in re.findall(r"lease\s*\{(.*?)\n?\}", _read(folder / name), re.DOTALL):
                 link = names.get(_field(block, r'interface\s+"([^"]+)"'))
                 if link and _has(link, _field(block, r"fixed-address\s+([\d.]+)")):
                     routers = _addresses(_field(block, r"option\s+routers\s+([\d.,\s]+)").split(","))

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ...model.errors import Refusal
 from ...model.mptcp import CHANGEABLE, NOTHING, Act, Change, Endpoint, Flag, Kept, Limits, LinkUse, Manager, Mptcp
+from ...model.renew import renew
 from ...model.words import Address
 from ..netlink import F_DUMP
 from . import codec
@@ -108,7 +109,7 @@ class PathManager:
             decoded = (codec.endpoint(body, names or {}) for body in bodies)
             self._found = tuple(sorted((one for one in decoded if one is not None), key=lambda e: e.id))
         known, found = self._known, self._found
-        self._known = self._result = replace(
+        self._known = self._result = renew(
             known,
             missing=missing,
             endpoints=found,

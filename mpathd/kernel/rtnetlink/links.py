@@ -48,7 +48,7 @@ class Links:
         for bare in self._bare.values:
             own = tuple(addresses.get(bare.index, ()))
             before = self._whole.get(bare.index)
-            if before is not None and before[0] == bare and before[1].addresses == own:
+            if before is not None and (before[0] is bare or before[0] == bare) and before[1].addresses == own:
                 whole[bare.index] = before
             else:
                 whole[bare.index] = (bare, replace(bare, addresses=own) if own else bare)
