@@ -219,7 +219,10 @@ def test_small_changes_need_no_library(spaces: tuple[str, str], monkeypatch: pyt
         hand.seal()
         assert not hand.unsealed
         assert hand.look() == (want, want.digest())
-        # What is refused has the library's words.
+        # What is refused has the library's words, and so has a kernel that tells of no generation.
+        with monkeypatch.context() as without:
+            without.setattr(Netfilter, "generation", lambda _: -1)
+            assert hand.apply(load, words.changes(want, have)) == "the library was asked"
         assert hand.apply(load, words.changes(want, have)) == "the library was asked"
     finally:
         monkeypatch.undo()

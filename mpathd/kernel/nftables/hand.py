@@ -167,7 +167,7 @@ class Nftables:
 
         What the kernel refuses then the library tries once more, which has words for it.
         """
-        parts = messages(text, tables)
+        parts = messages(text, tables) if generation >= 0 else None  # else the kernel does not say, and may have no nft
         if parts and not self._netfilter.batch(generation, parts):
             return ""
         return library.run(text)[1]
