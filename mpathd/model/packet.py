@@ -9,6 +9,7 @@ from operator import itemgetter
 
 TABLE = "inet mpathd"
 DYNAMIC = "flags dynamic"  # in the type of a set that packets fill
+LATE = ("late4", "late6")  # sets that they fill with what sessions have sent lately
 SORTED = 512  # elements
 COUNTS = "; counter"  # behind the type of a set
 _first = itemgetter(0)
@@ -256,12 +257,14 @@ class Connections:
     Args:
         mark: of the session.
         mask: our bits.
+        ended: the session is no more, and what they send is not refused as something late of it.
         lost: addresses that the session may not use any more. A TCP connection from one cannot be moved: conntrack is
             told of it anew, so that it is the session's whoever speaks next, and is reset.
     """
 
     mark: int
     mask: int
+    ended: bool = False
     lost: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -144,9 +144,11 @@ def turned(
     # While there is no way at all they are refused by their mark, which a socket that is closed needs.
     ways = [want.tables.get(name, NO_TABLE).elements for name in WAYS if name.startswith("ok")]
     turns = [mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements)]
-    turns += sorted(mark for mark in known if mark not in there)
+    ended = sorted(mark for mark in known if mark not in there)
     lost = {mark: _lost(mark, want, have, links) for mark in turns if mark in there}
-    return tuple(Step(Verb.DELETE, Connections(int(m, 16), numbers.mark_mask, lost.get(m, ()))) for m in turns)
+    gone = [Connections(int(mark, 16), numbers.mark_mask, lost=lost.get(mark, ())) for mark in turns]
+    gone += [Connections(int(mark, 16), numbers.mark_mask, ended=True) for mark in ended]
+    return tuple(Step(Verb.DELETE, connections) for connections in gone)
 
 
 def _lost(mark: str, want: Ruleset, have: Ruleset | None, links: Iterable[Link]) -> tuple[str, ...]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, TypeVar
 
 import pytest
 
 from labkit import netns
-from mpathd.kernel.nftables import Nftables
+from mpathd.kernel.nftables import Nftables, late
 from mpathd.kernel.nftables.listing import Listing, counters, listing
 from mpathd.kernel.nftables.netlink import Netfilter
 from mpathd.model.packet import Chain, Load, Ruleset, Table
@@ -186,6 +188,38 @@ def test_what_packets_have_put_into_a_set_outlives_a_table_made_anew(space: str)
     there = " ".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
     assert "2001:db8::9 . 6 . 443 . 50000" in there
     assert "2001:db8::9 . 17 . 53 . 50001" in there
+
+
+def test_what_an_ended_session_has_sent_is_not_late(space: str) -> None:
+    sets = {
+        f"late{bits}": Table("set", f"type ipv{bits}_addr . inet_proto . inet_service . inet_service; {LATE}")
+        for bits in (4, 6)
+    }
+    want = Ruleset(sets, {"one": Chain(("accept",))})
+    hand = netns.in_ns(space, Nftables)
+    netfilter = netns.in_ns(space, Netfilter)
+    places = {"late4": inet_pton(AF_INET, "192.0.2.7"), "late6": inet_pton(AF_INET6, "2001:db8::7")}
+    keys = {where + struct.pack(">BxxxHxxHxx", 17, port, 9) for where in places.values() for port in range(1, 4001, 2)}
+    try:
+        hand.look()
+        assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
+        for name, address in (("late4", "192.0.2.7"), ("late6", "2001:db8::7")):
+            said = (f"{address} . udp . {port} . 9" for port in range(1, 3001))
+            nft(space, f"add element inet mpathd {name} {{ {', '.join(said)} }}")
+        before = netfilter.generation()
+
+        assert late.forget(netfilter, keys) == before + 1 == netfilter.generation()
+        assert late.forget(netfilter, keys) == -1
+        assert late.forget(netfilter, set()) == -1
+        assert netfilter.generation() == before + 1
+    finally:
+        hand.close()
+        netfilter.close()
+
+    argv = ["ip", "netns", "exec", space, "nft", "-nn", "list", "table", "inet", "mpathd"]
+    after = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    left = [int(port) for port in re.findall(r" \. 17 \. (\d+) \. 9", after)]
+    assert sorted(left) == sorted(2 * list(range(2, 3001, 2)))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from time import monotonic
 from ...model.packet import DYNAMIC, TABLE, Connections, Load, Ruleset, Table
 from ...model.statistics import Count
 from ...model.world import Stranger
-from .conntrack import forget
+from . import conntrack, late
 from .ear import Ear
 from .encode import messages
 from .library import Library, Missing
@@ -112,7 +112,11 @@ class Nftables:
         Args:
             gone: whose they are.
         """
-        number = forget(self._netfilter, gone.mark, gone.mask)
+        flows = conntrack.flows(self._netfilter, gone.mark, gone.mask) if gone.ended else set()
+        number = conntrack.forget(self._netfilter, gone.mark, gone.mask)
+        if (made := late.forget(self._netfilter, flows)) >= 0:
+            self._made.append(made)
+            self._generation = made if self._generation == made - 1 else self._generation
         if gone.lost:
             self._openers.tell(gone.lost)
         return number

@@ -1,0 +1,52 @@
+"""What sessions have sent lately: sets that packets fill (plan/packets.py, LATE). What still lives when its session
+ends is taken out of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from ...model.packet import LATE
+from ..netlink import ATTR, attribute
+from .encode import DELSETELEM, NESTED, TABLE_OF
+from .listing import GETSETELEM, SET_ATTRIBUTE
+from .netlink import NFT_SUBSYS, Netfilter
+
+SIZES = dict(zip(LATE, (16, 28), strict=True))  # bytes of a key: an address, the protocol and two ports
+AT_ONCE = 1000  # elements in one message; an attribute takes 65,535 bytes
+TRIES = 3  # an element may come to its end between the look and the deletion, which is refused then
+
+
+def _there(netfilter: Netfilter, name: str, keys: Collection[bytes]) -> list[bytes]:
+    """Those of some keys that are in a set, as the attributes that the kernel makes of them."""
+    size = SIZES[name]
+    front = ATTR.pack(8 + size, 1) + ATTR.pack(4 + size, 1)  # NFTA_SET_ELEM_KEY and its NFTA_DATA_VALUE
+    element = re.compile(re.escape(front) + b"(.{%d})" % size, re.DOTALL)
+    asked = TABLE_OF + attribute(SET_ATTRIBUTE, name.encode() + b"\0")
+    parts = netfilter.dump(NFT_SUBSYS | GETSETELEM, asked)
+    return [front + found[1] for part in parts for found in element.finditer(part) if found[1] in keys]
+
+
+def _messages(name: str, keys: list[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    named = TABLE_OF + attribute(2, name.encode() + b"\0")
+    for first in range(0, len(keys), AT_ONCE):
+        elements = b"".join(attribute(1 | NESTED, key) for key in keys[first : first + AT_ONCE])
+        yield NFT_SUBSYS | DELSETELEM, 0, named + attribute(3 | NESTED, elements)
+
+
+def forget(netfilter: Netfilter, keys: Collection[bytes]) -> int:
+    """Delete keys, and give the generation that came of it; -1: none of them was there.
+
+    Args:
+        netfilter: the socket.
+        keys: as `conntrack.flows` gives them.
+    """
+    for _ in range(TRIES if keys else 0):
+        parts = [part for name in LATE for part in _messages(name, _there(netfilter, name, keys))]
+        if not parts:
+            break
+        before = netfilter.generation()
+        if before >= 0 and not netfilter.batch(before, parts):
+            return before + 1
+    return -1
