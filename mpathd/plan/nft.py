@@ -89,22 +89,26 @@ def changes(want: Ruleset, have: Ruleset) -> str:
         return whole(want)
     fresh = [name for name in want.chains if name not in have.chains]
     gone = [name for name in have.chains if name not in want.chains]
-    moved = {name for name, table in want.tables.items()
-             if name in have.tables and have.tables[name].words() != table.words()}  # fmt: skip
-    if moved:  # a map of another type under an old name: rules refer to it, so all is made anew
-        return whole(want)
-    differ = {name: differences(table, want.tables.get(name, NO_TABLE)) for name, table in have.tables.items()}
+    # Mostly a few are others, and the rest the same objects.
+    tables = {name: table for name, table in want.tables.items() if have.tables.get(name) is not table}
+    if any(name in have.tables and have.tables[name].words() != table.words() for name, table in tables.items()):
+        return whole(want)  # a map of another type under an old name: rules refer to it, so all is made anew
+    differ = {
+        name: differences(table, want.tables.get(name, NO_TABLE))
+        for name, table in have.tables.items()
+        if want.tables.get(name) is not table
+    }
     anew = {
         name
-        for name, table in have.tables.items()
-        if table.interval and len(differ[name][0]) * len(table.elements) > COSTLY
+        for name, (goes, _) in differ.items()
+        if have.tables[name].interval and len(goes) * len(have.tables[name].elements) > COSTLY
     }
     lines = list(_chain_first(want.chains, fresh))
     lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters - have.counters)]
-    lines += [_declare(name, table) for name, table in want.tables.items() if name not in have.tables]
+    lines += [_declare(name, table) for name, table in tables.items() if name not in have.tables]
     # What goes is unreferenced first: changed chains lose their rules, maps their elements.
     changed = [
-        name for name, chain in want.chains.items() if have.chains.get(name) != chain or _uses(have.chains[name], anew)
+        name for name, chain in want.chains.items() if have.chains.get(name) != chain or (anew and _uses(chain, anew))
     ]
     lines += [f"flush chain {TABLE} {name}" for name in (*changed, *gone) if name in have.chains]
     for name, (goes, _) in differ.items():
@@ -113,7 +117,7 @@ def changes(want: Ruleset, have: Ruleset) -> str:
             lines += [_declare(name, want.tables[name])] if name in want.tables else []
         else:
             lines += _elements("delete", name, have.tables[name].kind, goes)
-    for name, table in want.tables.items():
+    for name, table in tables.items():
         comes = table.elements if name in anew or name not in differ else differ[name][1]
         lines += _elements("add", name, table.kind, comes)
     for name in changed:
