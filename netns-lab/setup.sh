@@ -9,7 +9,11 @@ mpathd_setup() {  # $1: "run" or "dev" (with the tools that the tests need)
 	command -v dbus-daemon >/dev/null || want+=(dbus)
 	command -v python3 >/dev/null || want+=(python3)
 	command -v pgrep >/dev/null || want+=(procps)
-	[ "$1" = run ] || command -v ping >/dev/null || want+=(iputils-ping)
+	if [ "$1" = dev ]; then
+		command -v ping >/dev/null || want+=(iputils-ping)
+		command -v gdbus >/dev/null || want+=(libglib2.0-bin)
+		command -v busctl >/dev/null || want+=(systemd) # a container may lack it
+	fi
 	python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
 	if [ ${#want[@]} -gt 0 ]; then
 		if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

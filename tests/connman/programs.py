@@ -26,15 +26,7 @@ T = TypeVar("T")
 # The scripts are in no release before trixie; they are plain Python.
 SCRIPTS, RELEASE = ("connman-tests",), "trixie"
 # What the scripts import, for this machine's own Python.
-BINDINGS = (
-    "python3-dbus",
-    "python3-gi",
-    "gir1.2-glib-2.0",
-    "libgirepository-1.0-1",
-    "libffi8",
-    "libdbus-1-3",
-    "libglib2.0-0",
-)
+BINDINGS = ("python3-dbus", "python3-gi", "gir1.2-glib-2.0")
 
 CONFIG = "[dbus]\nconnman = true\n"
 PATIENCE = 20.0

@@ -12,7 +12,7 @@ from labkit.agent import Bus
 from .base import Heard, bare, isolated, nets
 from .fetch import environment, program, unpacked
 
-PACKAGES = ("connman", "libdbus-1-3", "libglib2.0-0", "libgnutls30", "libreadline8", "libxtables12")
+PACKAGES = ("connman",)
 MAIN = """[General]
 AlwaysConnectedTechnologies=ethernet
 PreferredTechnologies=ethernet

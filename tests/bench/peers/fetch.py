@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import re
@@ -25,8 +26,8 @@ def unpacked(name: str, packages: Sequence[str], suite: str = "") -> Path:
 
     Args:
         name: of the peer.
-        packages: Debian packages, the program's and those of libraries that machines often lack.
-        suite: Debian's release that they are from; empty for what this machine's apt knows.
+        packages: Debian packages; what they need and this machine lacks comes with them.
+        suite: Debian's release that they are from, as they are; empty for what this machine's apt knows.
 
     Raises:
         Unavailable: they cannot be had.
@@ -37,31 +38,40 @@ def unpacked(name: str, packages: Sequence[str], suite: str = "") -> Path:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise Unavailable(f"no {tool} here to fetch it with")
-    making = CACHE / f"{name}.{os.getpid()}"
-    making.mkdir(parents=True)
-    try:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # apt takes no second one that reads lists, and fails
+        if not folder.is_dir():
+            _fetch(folder, packages, suite)
+    return folder
+
+
+def _fetch(folder: Path, packages: Sequence[str], suite: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="mpathd-apt-", dir=folder.parent) as place:
+        making = Path(place) / "files"
+        making.mkdir(mode=0o755)
         if suite:
-            with tempfile.TemporaryDirectory(prefix="mpathd-apt-") as lists:
-                elsewhere = _elsewhere(Path(lists), suite)
-                _apt([*elsewhere, "update", "-qq"], making)
-                _apt([*elsewhere, "download", *packages], making)
+            elsewhere = _elsewhere(Path(place), suite)
+            _apt([*elsewhere, "update", "-qq"], making)
+            _apt([*elsewhere, "download", *packages], making)
         else:
             try:
-                _apt(["download", *packages], making)
+                _apt(["download", *_with_lacking(packages, making)], making)
             except Unavailable:
                 _apt(["update", "-qq"], making)
-                _apt(["download", *packages], making)
+                _apt(["download", *_with_lacking(packages, making)], making)
         for deb in sorted(making.glob("*.deb")):
             subprocess.run(["dpkg-deb", "-x", deb, making], check=True, capture_output=True)
             deb.unlink()
-        try:
-            making.rename(folder)
-        except OSError:  # somebody else has just done the same
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return folder
+        making.rename(folder)
+
+
+def _with_lacking(packages: Sequence[str], where: Path) -> set[str]:
+    """The packages with those that would be installed anew with them: libraries have other names in each release.
+    What is installed already stays as it is, also if it is older than apt would have it.
+    """
+    said = _apt(["-s", "install", "--no-install-recommends", *packages], where)
+    return {*packages, *re.findall(r"^Inst (\S+) \(", said, re.MULTILINE)}
 
 
 def libraries(folder: Path) -> str:
@@ -125,7 +135,7 @@ def _elsewhere(folder: Path, suite: str) -> list[str]:
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
-def _apt(words: Sequence[str], where: Path) -> None:
+def _apt(words: Sequence[str], where: Path) -> str:
     argv = ["apt-get", *words]
     try:
         done = subprocess.run(argv, cwd=where, capture_output=True, text=True, check=False, timeout=LIMIT)
@@ -134,3 +144,4 @@ def _apt(words: Sequence[str], where: Path) -> None:
     if done.returncode:
         why = [line for line in done.stderr.splitlines() if line.startswith("E:")]
         raise Unavailable(f"apt-get {words[-1]} failed: {why[-1] if why else done.returncode}")
+    return done.stdout

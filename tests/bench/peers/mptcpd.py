@@ -14,7 +14,7 @@ from .base import Heard, isolated
 from .endpoints import complete, watched
 from .fetch import environment, program, unpacked
 
-PACKAGES = ("mptcpd", "mptcpd-plugins", "libmptcpd3", "libell0")
+PACKAGES = ("mptcpd", "mptcpd-plugins")
 
 
 class Mptcpd(Heard):

@@ -16,10 +16,7 @@ from .base import Heard, bare, isolated, nets
 from .endpoints import complete, watched
 from .fetch import environment, program, unpacked
 
-PACKAGES = (
-    "network-manager", "libnm0", "libndp0", "libteamdctl0", "libbluetooth3", "libmm-glib0", "libnewt0.52",
-    "libjansson4", "libcurl3-gnutls", "libpsl5",
-)  # fmt: skip
+PACKAGES = ("network-manager",)
 CONFIG = """[main]
 plugins=keyfile
 dns=none
