@@ -1,7 +1,8 @@
-"""The socket to nf_tables and conntrack: complaints that found no room."""
+"""The socket to nf_tables and conntrack: complaints that found no room, and messages that it does not take."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -53,5 +54,16 @@ def test_complaints_that_find_no_room_hold_nothing_up(space: str) -> None:
     assert netfilter.generation() == generation
     introduce(netfilter, KNOWN)
     assert netfilter.batch(generation, more) == 0
+    library.close()
+    netfilter.close()
+
+
+def test_what_the_socket_does_not_take_is_an_error_like_others(space: str) -> None:
+    library, netfilter = sockets(space, socket.SO_SNDBUF, 5_000)
+    many = messages(f"add element inet mpathd marks {{ {', '.join(f'{n:#x}' for n in range(1000))} }}\n", HAVE.tables)
+    assert many
+
+    assert netfilter.batch(netfilter.generation(), many) == errno.EMSGSIZE
+    assert "elements" not in library.run("list table inet mpathd")[0]
     library.close()
     netfilter.close()

@@ -98,7 +98,10 @@ class Netfilter:
             said = flags | F_ACK if place == last else flags  # the kernel answers once all of it is done, or not
             out.append(message(kind, said, number, INET + body))
         out.append(message(BATCH_END, 0, number, ends))
-        self._sock.send(b"".join(out))
+        try:
+            self._sock.send(b"".join(out))
+        except OSError as error:  # it is longer than the socket takes
+            return error.errno or errno.EIO
         found: list[int] = []
         for data in self._arrived():
             _, what, _, sequence, _ = HEADER.unpack_from(data)
