@@ -27,7 +27,7 @@ COUNTER = attribute(3, struct.pack(">I", 1))  # NFTA_OBJ_TYPE: NFT_OBJECT_COUNTE
 ZEROS = attribute(4 | NESTED, attribute(1, bytes(8)) + attribute(2, bytes(8)))
 # Of a set of marks: no flags, nft's own number of the type, its length, and that it is in the host's byte order.
 OF_MARKS = b"".join(attribute(kind, struct.pack(">I", value)) for kind, value in ((3, 0), (4, 19), (5, 4)))
-HOST_ORDER = attribute(13, b"\0\4\1\0\0\0")
+HOST_ORDER = attribute(13, b"\0\4" + U32.pack(1))
 MARKS_TYPE = "{ type mark; }"
 
 COMMENT = 128  # bytes, NFTNL_UDATA_COMMENT_MAXLEN
