@@ -216,6 +216,27 @@ def test_what_others_write_right_behind_us_is_told_apart(space: str, text: str, 
 
 
 @pytest.mark.parametrize(
+    ("text", "found"), [("flush ruleset", (Ruleset(), "")), ("flush chain inet mpathd s_1", (None, "?"))]
+)
+def test_after_a_write_that_was_refused_it_is_known_whether_there_is_a_table(
+    space: str, text: str, found: tuple[Ruleset | None, str]
+) -> None:
+    """Without one conntrack is to be told who opened the connections that there are, before the table comes again."""
+    have = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
+    want = Ruleset({}, {"s_1": Chain(("accept",))})
+    hand = netns.in_ns(space, Nftables)
+    try:
+        hand.look()
+        assert netns.in_ns(space, lambda: hand.apply(Load(have), whole(have))) == ""
+        nft(space, text)
+        bad = words.changes(want, have) + "delete chain inet mpathd nowhere\n"
+        assert netns.in_ns(space, lambda: hand.apply(Load(want, have), bad)) != ""
+        assert hand.look() == found
+    finally:
+        hand.close()
+
+
+@pytest.mark.parametrize(
     ("text", "ours"),
     [
         ("delete table inet mpathd", False),

@@ -160,7 +160,10 @@ class Nftables:
         if ours:
             self._made.append(after)
             self._anew = after if load.anew else self._anew
-        self._known, self._digest = (load.want, "" if load.want.empty else load.want.digest()) if ours else (None, "?")
+        if ours:
+            self._known, self._digest = load.want, "" if load.want.empty else load.want.digest()
+        else:
+            self._known, self._digest = (None, "?") if self._listing is not None else (Ruleset(), "")
         return error.strip()
 
     def _run(self, library: Library, text: str, tables: Mapping[str, Table], generation: int) -> str:
