@@ -13,6 +13,9 @@ from ..model.packet import NO_TABLE, TABLE, Chain, Ruleset, Table, differences
 # An interval map loses elements one by one at 1.5 us for each that it has, and is filled at 20 us for each: from so
 # many that go, times those that are there, it is made anew.
 COSTLY = 100_000
+# nft 1.0.6 keeps what a key's fields are in a number that has room for so many. Of a map with more, which is there
+# already, it forgets the first one, and refuses its elements: then the map is made anew too.
+KNOWN_FIELDS = 5
 STATE = "state_"  # name of the empty set that carries the digest
 
 
@@ -74,6 +77,10 @@ def whole(want: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _misread(table: Table) -> bool:
+    return len(table.type.split(" . ")) > KNOWN_FIELDS
+
+
 def _uses(chain: Chain, tables: Iterable[str]) -> bool:
     return any(rule.endswith(f"@{name}") for name in tables for rule in chain.rules)
 
@@ -100,8 +107,9 @@ def changes(want: Ruleset, have: Ruleset) -> str:
     }
     anew = {
         name
-        for name, (goes, _) in differ.items()
-        if have.tables[name].interval and len(goes) * len(have.tables[name].elements) > COSTLY
+        for name, (goes, comes) in differ.items()
+        if (have.tables[name].interval and len(goes) * len(have.tables[name].elements) > COSTLY)
+        or (_misread(have.tables[name]) and (goes or comes))
     }
     lines = list(_chain_first(want.chains, fresh))
     lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters - have.counters)]

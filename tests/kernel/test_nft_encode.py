@@ -169,6 +169,9 @@ SETS = {
     "users": Table("map", "typeof meta skuid . ip daddr : verdict", interval=True),
     "late": Table("set", f"type ipv4_addr . inet_proto . inet_service . inet_service; {LATE}"),
     "odd": Table("set", "type ether_addr"),
+    "sent": Table("set", "type mark . ifname" + COUNTS),
+    "dropped": Table("map", "type mark : counter"),
+    "wide": Table("map", "typeof ip daddr . th dport : verdict", interval=True),
 }
 
 
@@ -187,6 +190,17 @@ SETS = {
         "add element inet mpathd marks { 0x1 . 0x2 }",
         "add element inet mpathd marks { 0x100000000 }",
         "add element inet mpathd marks { one }",
+        "add element inet mpathd marks { 010 }",  # eight
+        "add element inet mpathd marks { 1_0 }",
+        "add element inet mpathd marks { +1 }",
+        "add element inet mpathd marks { 0x1 : goto x }",
+        'add element inet mpathd sent { 0x1 . "" }',
+        'add element inet mpathd sent { 0x1 . "lo" comment "a"b" }',
+        'add element inet mpathd sent { 0x1 . "lo" comment bare }',
+        f'add element inet mpathd sent {{ 0x1 . "lo" comment "{129 * "x"}" }}',
+        'add element inet mpathd dropped { 0x1 : "d_1" comment "x" }',
+        "add element inet mpathd wide { 10.0.0.1/8 . 1 : goto x }",  # nft takes the bits behind the prefix away
+        "add element inet mpathd wide { 10.0.0.0/8 . 80/31 : goto x }",
         'add element inet mpathd links { "all*" }',
         'add element inet mpathd links { "all\\*" }',
         'add element inet mpathd links { "sixteen.letters." }',
@@ -201,6 +215,12 @@ SETS = {
 )
 def test_what_is_not_understood_is_left_to_libnftables(line: str) -> None:
     assert messages(f"add chain inet mpathd y\n{line}\n", SETS) is None
+
+
+def test_marks_are_read_as_nft_reads_them() -> None:
+    decimal, other = (messages(f"add element inet mpathd marks {{ {mark} }}", SETS) for mark in ("16", "0x10"))
+    assert decimal == other
+    assert decimal is not None
 
 
 def test_small_changes_need_no_library(spaces: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,9 +249,40 @@ def test_what_others_write_right_behind_us_is_told_apart(space: str, text: str, 
         hand.close()
 
 
-@pytest.mark.parametrize("text", ["delete table inet mpathd", "add rule inet mpathd s_1 accept"])
-def test_what_others_write_while_we_seal_is_told_apart(space: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deleted table refuses the seal, and their deletion is not taken for the seal's transaction."""
+@pytest.mark.parametrize(
+    ("text", "found"), [("flush ruleset", (Ruleset(), "")), ("flush chain inet mpathd s_1", (None, "?"))]
+)
+def test_after_a_write_that_was_refused_it_is_known_whether_there_is_a_table(
+    space: str, text: str, found: tuple[Ruleset | None, str]
+) -> None:
+    """Without one conntrack is to be told who opened the connections that there are, before the table comes again."""
+    have = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
+    want = Ruleset({}, {"s_1": Chain(("accept",))})
+    hand = netns.in_ns(space, Nftables)
+    try:
+        hand.look()
+        assert netns.in_ns(space, lambda: hand.apply(Load(have), whole(have))) == ""
+        nft(space, text)
+        bad = words.changes(want, have) + "delete chain inet mpathd nowhere\n"
+        assert netns.in_ns(space, lambda: hand.apply(Load(want, have), bad)) != ""
+        assert hand.look() == found
+    finally:
+        hand.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("delete table inet mpathd", False),
+        ("add rule inet mpathd s_1 accept", False),
+        ("add element inet mpathd marks { 0x2 }", False),
+        ("add table inet third", True),
+    ],
+)
+def test_what_others_write_while_we_seal_is_told_apart(
+    space: str, text: str, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they changed is not sealed: a restart would take it for what we left. What is not about us is no harm."""
     want = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
     hand = netns.in_ns(space, Nftables)
 
@@ -263,9 +294,16 @@ def test_what_others_write_while_we_seal_is_told_apart(space: str, text: str, mo
     try:
         hand.look()
         assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
-        monkeypatch.setattr("mpathd.kernel.nftables.hand.listing", listed)
-        netns.in_ns(space, hand.seal)
-        monkeypatch.undo()
-        assert hand.look()[0] is not want
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr("mpathd.kernel.nftables.hand.listing", listed)
+            netns.in_ns(space, hand.seal)
+        found = read(space)
+        assert found is None or not found.seal
+        assert (hand.look()[0] is want) is ours
+        assert hand.unsealed is ours
+        hand.seal()
+        found = read(space)
+        assert (found is not None and found.intact) is ours
+        assert (hand.look()[0] is want) is ours
     finally:
         hand.close()

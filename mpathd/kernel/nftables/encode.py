@@ -27,8 +27,10 @@ COUNTER = attribute(3, struct.pack(">I", 1))  # NFTA_OBJ_TYPE: NFT_OBJECT_COUNTE
 ZEROS = attribute(4 | NESTED, attribute(1, bytes(8)) + attribute(2, bytes(8)))
 # Of a set of marks: no flags, nft's own number of the type, its length, and that it is in the host's byte order.
 OF_MARKS = b"".join(attribute(kind, struct.pack(">I", value)) for kind, value in ((3, 0), (4, 19), (5, 4)))
-HOST_ORDER = attribute(13, b"\0\4\1\0\0\0")
+HOST_ORDER = attribute(13, b"\0\4" + U32.pack(1))
 MARKS_TYPE = "{ type mark; }"
+
+COMMENT = 128  # bytes, NFTNL_UDATA_COMMENT_MAXLEN
 
 NAME = TABLE.partition(" ")[2]
 LINE = re.compile(rf"(add|delete|flush) (\w+) {TABLE} (\S+) ?(.*)")
@@ -139,19 +141,32 @@ def _verdict(chain: str) -> bytes:
 # Elements. Parts of keys are read to whole registers of four bytes, as they stand in keys of several parts.
 
 
+def _value(text: str) -> int:
+    if not text.isalnum():  # int() knows signs and _, and refuses what nft takes for octal
+        raise Unsaid
+    return int(text, 0)
+
+
 def _mark_key(text: str) -> bytes:
-    return U32.pack(int(text, 16))
+    return U32.pack(_value(text))
+
+
+def _quoted(text: str, longest: int) -> bytes:
+    inside = text[1:-1].encode()
+    if text != f'"{text[1:-1]}"' or not 0 < len(inside) <= longest or b'"' in inside:
+        raise Unsaid
+    return inside
 
 
 def _name_key(text: str) -> bytes:
-    name = text[1:-1].encode()
-    if text != f'"{text[1:-1]}"' or len(name) > 15 or name.endswith(b"*"):
+    name = _quoted(text, 15)
+    if name.endswith(b"*"):
         raise Unsaid
     return name.ljust(16, b"\0")
 
 
 def _protocol(text: str) -> bytes:
-    return bytes((PROTOCOLS[text] if text in PROTOCOLS else int(text), 0, 0, 0))
+    return bytes((PROTOCOLS[text] if text in PROTOCOLS else _value(text), 0, 0, 0))
 
 
 def _four(text: str) -> bytes:
@@ -163,11 +178,11 @@ def _six(text: str) -> bytes:
 
 
 def _port(text: str) -> bytes:
-    return PORT.pack(int(text))
+    return PORT.pack(_value(text))
 
 
 def _user(text: str) -> bytes:
-    return U32.pack(int(text))
+    return U32.pack(_value(text))
 
 
 PORT = struct.Struct(">Hxx")
@@ -187,6 +202,7 @@ READERS: Mapping[str, Reader] = {
     "meta skuid": _user,
     "meta skgid": _user,
 }
+ADDRESSES = (_four, _six)
 SHORT: Mapping[Reader, int] = {_protocol: 1, _port: 2}  # bytes of keys of one part that take no whole register
 # The element, its key and the key's value: length and type of NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE.
 FRONT = struct.Struct("=HHHHHH")
@@ -229,25 +245,34 @@ def _span(part: str, read: Reader) -> tuple[bytes, bytes]:
     base, slash, bits = part.partition("/")
     if slash:
         low = read(base)
-        rest = (1 << len(low) * 8 - int(bits)) - 1
-        return low, (int.from_bytes(low, "big") | rest).to_bytes(len(low), "big")
-    first, _, last = part.partition("-")
-    return read(first), read(last or first)
+        first, rest = int.from_bytes(low, "big"), (1 << len(low) * 8 - int(bits)) - 1
+        if first & rest or read not in ADDRESSES:
+            raise Unsaid
+        return low, (first | rest).to_bytes(len(low), "big")
+    begin, _, end = part.partition("-")
+    return read(begin), read(end or begin)
 
 
 def _more(data: str, value: str, comment: str) -> bytes:
-    """What an element has besides its key."""
+    """What an element has besides its key: a map's its value, a set's perhaps a comment."""
     match value:
         case "":
-            out = b""
+            return _comment(data, comment)
+        case _ if comment:
+            raise Unsaid
         case "verdict" if data.startswith("goto "):
-            out = _nested(2, _verdict(data.removeprefix("goto ")))
+            return _nested(2, _verdict(data.removeprefix("goto ")))
         case "counter":
-            out = _text(9, data.strip('"'))  # NFTA_SET_ELEM_OBJREF
+            return _text(9, data.strip('"'))  # NFTA_SET_ELEM_OBJREF
         case _:
-            out = _nested(2, attribute(1, READERS[value](data)))
+            return _nested(2, attribute(1, READERS[value](data)))
+
+
+def _comment(data: str, comment: str) -> bytes:
+    if data:
+        raise Unsaid
     if not comment:
-        return out
-    words = comment.strip('"').encode() + b"\0"
+        return b""
+    words = _quoted(comment, COMMENT)
     # NFTA_SET_ELEM_USERDATA: NFTNL_UDATA_SET_ELEM_COMMENT, its length, text
-    return out + attribute(6, bytes((0, len(words))) + words)
+    return attribute(6, bytes((0, len(words) + 1)) + words + b"\0")

@@ -7,6 +7,7 @@ given (`& 0x8000ffff | 0x10000` comes back as `& 0x8001ffff | 0x10000`), so text
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -163,7 +164,10 @@ class Nftables:
         if ours:
             self._made.append(after)
             self._anew = after if load.anew else self._anew
-        self._known, self._digest = (load.want, "" if load.want.empty else load.want.digest()) if ours else (None, "?")
+        if ours:
+            self._known, self._digest = load.want, "" if load.want.empty else load.want.digest()
+        else:
+            self._known, self._digest = (None, "?") if self._listing is not None else (Ruleset(), "")
         return error.strip()
 
     def _run(self, library: Library, text: str, tables: Mapping[str, Table], generation: int) -> str:
@@ -188,11 +192,13 @@ class Nftables:
         """
         if self._library is None or not self._unsealed or self._netfilter.generation() != self._generation:
             return
-        self._unsealed = False
-        found, error = listing(self._netfilter, NAME), ""
+        found, error = listing(self._netfilter, NAME), 0
         if found is not None:
-            text = f"add set {TABLE} {found.wanted_seal} {{ type mark; }}"
-            error = self._run(self._library, text, {}, self._generation)
+            seal = messages(f"add set {TABLE} {found.wanted_seal} {{ type mark; }}", {})
+            error = self._netfilter.batch(self._generation, seal or ())
+        if error == errno.ERESTART:
+            return  # others have written meanwhile: what, the next look tells, and only what is ours is sealed
+        self._unsealed = False
         if found is not None and not error and self._netfilter.generation() == self._generation + 1:
             self._generation, self._listing = self._generation + 1, found.sealed
             self._made.append(self._generation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from ..netlink import F_ACK, F_DUMP, F_REQUEST, HEADER, NLMSG_DONE, NLMSG_ERROR, S32, attribute, message
@@ -65,9 +65,23 @@ class Netfilter:
         self._sequence += 1
         parts = (message(kind, flags, self._sequence, bytes((family, 0, 0, 0)) + body) for family, body in bodies)
         self._sock.send(b"".join(parts))
-        with suppress(OSError):  # all has been done when send() returns; complaints that found no room are one, too
-            while self._sock.recv(65536, socket.MSG_DONTWAIT):
-                pass
+        for _ in self._arrived():
+            pass
+
+    def _arrived(self) -> Iterator[bytes]:
+        """Take all that the kernel has answered by now; it has done what it was told when send() returns.
+
+        That some answers found no room is an error, behind which the others still wait: if they stayed, they would
+        take the room of the next answer, for which ask() would wait for ever.
+        """
+        while True:
+            try:
+                yield self._sock.recv(65536, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
 
     def batch(self, generation: int, parts: Sequence[tuple[int, int, bytes]]) -> int:
         """Make changes of nf_tables in one transaction, and give errno: 0 if all of it is done, else nothing is.
@@ -84,13 +98,15 @@ class Netfilter:
             said = flags | F_ACK if place == last else flags  # the kernel answers once all of it is done, or not
             out.append(message(kind, said, number, INET + body))
         out.append(message(BATCH_END, 0, number, ends))
-        self._sock.send(b"".join(out))
+        try:
+            self._sock.send(b"".join(out))
+        except OSError as error:  # it is longer than the socket takes
+            return error.errno or errno.EIO
         found: list[int] = []
-        with suppress(OSError):  # all has been done, and answered, when send() returns
-            while data := self._sock.recv(65536, socket.MSG_DONTWAIT):
-                _, what, _, sequence, _ = HEADER.unpack_from(data)
-                if what == NLMSG_ERROR and sequence == number:
-                    found.append(-S32.unpack_from(data, 16)[0])
+        for data in self._arrived():
+            _, what, _, sequence, _ = HEADER.unpack_from(data)
+            if what == NLMSG_ERROR and sequence == number:
+                found.append(-S32.unpack_from(data, 16)[0])
         return max(found, default=errno.EIO)
 
     def dump(self, kind: int, body: bytes, family: int = NFPROTO_INET) -> list[bytes]:
