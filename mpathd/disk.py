@@ -42,6 +42,21 @@ def text(path: Path, longest: int) -> str:
     return data.decode()
 
 
+def reason(error: Exception) -> str:
+    """Say why a file could not be read, without its name, which stands before it.
+
+    Args:
+        error: what reading it raised.
+    """
+    match error:
+        case OSError(strerror=str(words)):
+            return words
+        case UnicodeDecodeError():
+            return f"what stands at byte {error.start} is no UTF-8"
+        case _:
+            return str(error)
+
+
 def put(path: Path, text: str) -> None:
     """Replace a file; its folder is made if there is none. It is not synced: a crash of the machine may lose it.
 
