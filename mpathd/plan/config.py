@@ -136,9 +136,11 @@ def _mask(value: object) -> object:
 
 
 def _ids(value: object) -> object:
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(n, int) and 1 <= n <= 255 for n in value):
-        raise Unfit("expected first and last id from 1 to 255, for example [200, 254]")
-    return tuple(value)
+    match value:
+        case [first, last] if type(first) is type(last) is int and 1 <= first <= last <= 255:  # true is no number
+            return first, last
+        case _:
+            raise Unfit("expected first and last id from 1 to 255, for example [200, 254]")
 
 
 KEYS = (
