@@ -75,7 +75,8 @@ def test_nothing_is_a_configuration_too() -> None:
         ('[log]\nlevel = "loud"\n', 2, ["debug, info, warning, error"]),
         ("[stop]\nkeep = 1\n", 2, ["true or false"]),
         ("[stop\nkeep = 1\n", 1, ["TOML"]),
-        ("stop = 1\n", 1, ["no section [stop]"]),
+        ("stop = 1\n", 1, ["no section [stop]\n  write [stop] on a line of its own, and its keys below that"]),
+        ("keep = true\n", 1, ["no section [keep]\n  'keep' is a key: write it below [stop]"]),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_named(text: str, line: int, words: list[str]) -> None:
@@ -86,6 +87,11 @@ def test_a_bad_line_is_named(text: str, line: int, words: list[str]) -> None:
     assert message.startswith(f"/etc/mpathd/mpathd.conf:{line}:")
     for word in words:
         assert word in message
+
+
+def test_a_list_of_sections_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"no section \[uplinks\]\n  write \[uplinks\] on a line of its own"):
+        parse("[[uplinks]]\ninclude = []\n", "x")
 
 
 def test_marks_lie_under_their_mask() -> None:
