@@ -114,7 +114,7 @@ class Parts:
             OSError, UnicodeDecodeError, ValueError: the file cannot be read; it is replaced at the next put.
         """
         if self._unread is not None:
-            raise ValueError(f"{self._unread!r}")
+            raise ValueError(reason(self._unread))
         if part not in self._texts and part in self._older:
             with suppress(FileNotFoundError):
                 return self._older[part].read_text()
