@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import systemd
+from . import disk, systemd
 from .agent import LiveAgent
 from .alarm import Alarm
 from .book import Book
@@ -77,7 +77,7 @@ def read_config(opts: Options) -> Config:
             raise ConfigError(f"{opts.config}: no such file", "name one that is there, or leave --config out") from None
         config = Config()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{opts.config}: {error}", "mpathd must be able to read it as text") from None
+        raise ConfigError(f"{opts.config}: {disk.reason(error)}", "mpathd must be able to read it as text") from None
     if opts.mpathrouting:
         policy = config.policy
         config = replace(config, policy=replace(policy, defaults=replace(policy.defaults, multipath_routing=True)))

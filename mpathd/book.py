@@ -52,7 +52,7 @@ class Book:
         except FileNotFoundError:
             return
         except (ConfigError, OSError, ValueError) as error:
-            why = str(error).replace("\n  ", "; ")
+            why = disk.reason(error).replace("\n  ", "; ")
             self._warn(str(path), f"{path} cannot be used: {why}; its sessions are gone", "make them again")
             return
         self._wished.update({item.settings.name: item for item in found})
@@ -172,7 +172,8 @@ class Book:
             else:
                 self._runtime.put(CLIENTS, text)
         except OSError as error:
-            raise MpathError(f"cannot save sessions in {path}: {error.strerror}", "nothing was changed") from error
+            text = f"cannot save sessions in {path}: {error.strerror}"
+            raise MpathError(text, "nothing was changed; free or mend the disk") from error
         self._wished = wished
         for name in self._lost.keys() & wished.keys():  # made again
             del self._lost[name]

@@ -42,6 +42,21 @@ def text(path: Path, longest: int) -> str:
     return data.decode()
 
 
+def reason(error: Exception) -> str:
+    """Say why a file could not be read, without its name, which stands before it.
+
+    Args:
+        error: what reading it raised.
+    """
+    match error:
+        case OSError(strerror=str(words)):
+            return words
+        case UnicodeDecodeError():
+            return f"what stands at byte {error.start} is no UTF-8"
+        case _:
+            return str(error)
+
+
 def put(path: Path, text: str) -> None:
     """Replace a file; its folder is made if there is none. It is not synced: a crash of the machine may lose it.
 
@@ -99,7 +114,7 @@ class Parts:
             OSError, UnicodeDecodeError, ValueError: the file cannot be read; it is replaced at the next put.
         """
         if self._unread is not None:
-            raise ValueError(f"{self._unread!r}")
+            raise ValueError(reason(self._unread))
         if part not in self._texts and part in self._older:
             with suppress(FileNotFoundError):
                 return self._older[part].read_text()

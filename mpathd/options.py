@@ -52,8 +52,9 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--mpathrouting", action="store_true", help="MultipathRouting is on unless a service says no")
     out.add_argument("--keep", action="store_true", help="leave routes and rules in place when stopped")
-    out.add_argument("--release", action="store_true", help="remove what a dead mpathd left behind, and end")
-    out.add_argument("--dry-run", action="store_true", help="print what would be done, as ip commands, and end")
+    once = out.add_mutually_exclusive_group()
+    once.add_argument("--release", action="store_true", help="remove what a dead mpathd left behind, and end")
+    once.add_argument("--dry-run", action="store_true", help="print what would be done, as ip commands, and end")
     out.add_argument("--version", action="version", version=f"mpathd {__version__}")
     return out
 

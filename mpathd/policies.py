@@ -84,23 +84,13 @@ class Policies:
         return {path for path, since in self._missed.items() if now - since < GRACE}
 
     def _bad(self, path: Path, error: Exception) -> Finding:
-        text = error.text if isinstance(error, ConfigError) else f"{_shown(path)}: {_reason(error)}"
+        text = error.text if isinstance(error, ConfigError) else f"{_shown(path)}: {disk.reason(error)}"
         kept = "its last good version stays in force" if path in self._good else "nothing of it is in force"
         hint = error.hint if isinstance(error, ConfigError) else "mpathd must be able to read it as text"
         hint = hint.replace("\n  ", "; ")  # a finding is one line
         return Finding(
             "policy", Severity.HIGH, f"{text}; {kept}", f"{hint}; then: mpathctl policy check {_shown(path)}"
         )
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case OSError(strerror=str(reason)):
-            return reason
-        case UnicodeDecodeError():
-            return f"what stands at byte {error.start} is no UTF-8"
-        case _:
-            return str(error)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from .table import Call, Caller, Object, authorise
 from .values import statistics
 
 KINDS = {"as": "a list of strings", "s": "a string", "u": "a number from 0 up", "b": "a boolean"}
+OWN = "or have a session while a command runs: mpathctl session exec --bearer B -- COMMAND; programs call CreateSession"
 BY_PROPERTY = {row.property: row for row in CLIENT_SETTINGS}
 
 
@@ -32,6 +33,22 @@ def owner(caller: Caller, thing: Object) -> bool:
         return True
     text, hint = caller.refusal
     raise PermissionDenied(f"session '{settings.name}' is not the caller's, and {text}", hint)
+
+
+def maker(caller: Caller, _thing: Object) -> bool:
+    """The right to make a session that stays; whoever has it not hears what anybody may do.
+
+    Args:
+        caller: who asks.
+        _thing: the manager.
+
+    Raises:
+        PermissionDenied: the caller has it not.
+    """
+    if caller.trusted:
+        return True
+    text, hint = caller.refusal
+    raise PermissionDenied(text, f"{hint}; {OWN}")
 
 
 def _setting(name: str) -> SessionSetting:

@@ -28,6 +28,7 @@ from .sessioncalls import (
     end,
     enter,
     entrant,
+    maker,
     name_of,
     owner,
     set_setting,
@@ -47,7 +48,6 @@ from .table import (
     Property,
     Signal,
     Tree,
-    trusted,
 )
 from .values import addresses, statistics
 
@@ -252,7 +252,7 @@ CREATE = (
         _create_named,
         (Arg("name", "s"), Arg("settings", "a{sv}")),
         (Arg("session", "o"),),
-        trusted,
+        maker,
     ),
     Method("DestroySession", _destroy_at, (Arg("session", "o"),)),
     Method("GetSessions", _get_all, gives=(Arg("sessions", "a(oa{sv})"),)),

@@ -56,7 +56,7 @@ def _offered(before: list[str], typed: str, live: Live, commands: Sequence[Comma
     command, count = find(before, commands)
     if len(before) == count:  # the command itself is still being typed, or could go on
         if typed.startswith("-") and command is None:
-            yield from _names(GLOBAL if not before else COMMON, ())
+            yield from _names(GLOBAL if not before else COMMON, (), typed)
         yield from _words(before, commands)
     if command is None:
         return
@@ -78,7 +78,7 @@ def _offered(before: list[str], typed: str, live: Live, commands: Sequence[Comma
         for argument in here:
             yield from live(argument.kind)
     if typed.startswith("-") or not here:
-        yield from _names(options, rest)
+        yield from _names(options, rest, typed)
         yield from ((AFTER,) if any(row.many for row in command.takes) else ())
 
 
@@ -122,11 +122,12 @@ def _run(command: Command, rest: list[str], typed: str) -> list[str] | None:
     return [] if len(places) == len(own) and not typed.startswith("-") else None
 
 
-def _names(options: Iterable[Option], rest: Iterable[str]) -> Iterator[Candidate]:
+def _names(options: Iterable[Option], rest: Iterable[str], typed: str) -> Iterator[Candidate]:
+    """Each option once, by the first of its names that goes on with what is typed."""
     given = {word.partition("=")[0] for word in rest}
     for row in options:
         if row.many or not given & set(row.names):
-            yield row.names[0], row.help
+            yield next((name for name in row.names if name.startswith(typed)), row.names[0]), row.help
 
 
 def live(kind: str) -> Iterator[Candidate]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mpathd import disk
 from mpathd.accounts import NAMES
 from mpathd.model.errors import ConfigError
 from mpathd.model.path import fit
@@ -22,8 +23,9 @@ from .parse import Order
 from .show import json_text, say
 from .words import clean
 
-# What mpathd reads in its folders.
+# What mpathd reads in its folders, and how many bytes of it.
 ENDINGS = (".toml", ".policy")
+LONGEST = 16 * 1024 * 1024
 
 PLACE = re.compile(r":(\d+):(\d+): ")
 
@@ -71,14 +73,11 @@ def _group(number: int) -> str:
 
 def _read(path: str) -> tuple[PolicyFile | None, ConfigError | None]:
     try:
-        return parse(Path(path).read_text(), path, NAMES), None
+        return parse(disk.text(Path(path), LONGEST), path, NAMES), None
     except ConfigError as error:
         return None, error
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except UnicodeDecodeError as error:
-        reason = f"what stands at byte {error.start} is no UTF-8"
-    return None, ConfigError(f"{path}: {reason}", "mpathd must be able to read it as text")
+    except (OSError, UnicodeDecodeError) as error:
+        return None, ConfigError(f"{path}: {disk.reason(error)}", "mpathd must be able to read it as text")
 
 
 def _clash(found: PolicyFile, names: dict[str, SessionSettings]) -> ConfigError | None:

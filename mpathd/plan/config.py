@@ -136,9 +136,11 @@ def _mask(value: object) -> object:
 
 
 def _ids(value: object) -> object:
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(n, int) and 1 <= n <= 255 for n in value):
-        raise Unfit("expected first and last id from 1 to 255, for example [200, 254]")
-    return tuple(value)
+    match value:
+        case [first, last] if type(first) is type(last) is int and 1 <= first <= last <= 255:  # true is no number
+            return first, last
+        case _:
+            raise Unfit("expected first and last id from 1 to 255, for example [200, 254]")
 
 
 KEYS = (
@@ -216,6 +218,22 @@ def read(text: str, path: str) -> dict[str, object]:
         raise wrong(path, Place(), "brackets nest too deep", hint) from None
 
 
+def _sections(name: str, content: object) -> str:
+    """Say what may stand outside of all sections, instead of something else.
+
+    Args:
+        name: what stands there.
+        content: what it holds.
+    """
+    sections = tuple(dict.fromkeys(key.section for key in KEYS))
+    if name in sections:  # and it is none: name = 1, or [[name]]
+        return f"write [{name}] on a line of its own, and its keys below that"
+    if not isinstance(content, Mapping) and (owners := [key.section for key in KEYS if key.name == name]):
+        return f"'{name}' is a key: write it below [{owners[0]}]"
+    known = tuple(f"[{section}]" for section in sections)
+    return f"{guess(f'[{name}]', known)}sections: {', '.join(known)}"
+
+
 def parse(text: str, path: str) -> Config:
     """Read a configuration.
 
@@ -231,9 +249,7 @@ def parse(text: str, path: str) -> Config:
     for section, content in data.items():
         known = [key.name for key in KEYS if key.section == section]
         if not known or not isinstance(content, Mapping):
-            sections = tuple(dict.fromkeys(f"[{key.section}]" for key in KEYS))
-            hint = f"{guess(f'[{section}]', sections)}sections: {', '.join(sections)}"
-            raise wrong(path, find(text, (section,)), f"no section [{section}]", hint)
+            raise wrong(path, find(text, (section,)), f"no section [{section}]", _sections(section, content))
         for name, value in content.items():
             key = BY_PLACE.get((section, name))
             place = find(text, (section, name))

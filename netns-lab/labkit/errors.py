@@ -21,6 +21,10 @@ class TopologyError(LabError):
     """A topology file that cannot be used; `what` names file and key."""
 
 
+class NameUnfit(LabError):
+    """A name that no lab can have."""
+
+
 class ScenarioError(LabError):
     """A scenario that is not there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -195,6 +196,19 @@ def told(topology: str | Topology, host: str, args: Sequence[str] = (), *, quiet
         ):
             eventually(lambda: agent.ctl("status").returncode == 0, 10, "mpathd on the bus")
             yield Story(lab, agent)
+
+
+def quietly(name: str, text: str, argv: Sequence[str]) -> bool:
+    """Read the command line of a story that takes nothing but -q, and tell whether it is there.
+
+    Args:
+        name: the scenario.
+        text: what it shows.
+        argv: the words after its name.
+    """
+    parser = argparse.ArgumentParser(prog=f"lab run {name}", description=text)
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not print the lab's commands")
+    return bool(parser.parse_args(argv).quiet)
 
 
 def far_side(lab: Lab, host: str) -> list[tuple[str, str]]:

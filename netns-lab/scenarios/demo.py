@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from _story import PORT, SERVER, Story, across, far_side, told
+from _story import PORT, SERVER, Story, across, far_side, quietly, told
 from labkit import Watch, send_udp
 from labkit.agent import eventually
 from labkit.ear import Ear
@@ -21,9 +21,9 @@ def run(args: list[str]) -> int:
     """Tell the story.
 
     Args:
-        args: -q: do not print the labs' commands.
+        args: see --help.
     """
-    with told("three-uplinks", "client", quiet="-q" in args) as story:
+    with told("three-uplinks", "client", quiet=quietly("demo", str(__doc__), args)) as story:
         first_half(story)
         second_half(story)
         _pull(story)

@@ -6,7 +6,7 @@ import socket
 
 from pyroute2 import IPRoute, netns
 
-from _story import Story, across, far_side, rule_lines, told
+from _story import Story, across, far_side, quietly, rule_lines, told
 from labkit import Watch
 
 
@@ -38,9 +38,9 @@ def run(args: list[str]) -> int:
     """Tell the story.
 
     Args:
-        args: none.
+        args: see --help.
     """
-    with told("three-uplinks", "client", quiet="-q" in args) as story:
+    with told("three-uplinks", "client", quiet=quietly("post", str(__doc__), args)) as story:
         first_half(story)
         return story.end()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, netns
 
-from _story import PORT, SERVER, Monitor, Story, across, far_side, told
+from _story import PORT, SERVER, Monitor, Story, across, far_side, quietly, told
 from labkit import LabError, Watch, send_udp
 from labkit.agent import eventually
 
@@ -27,9 +27,9 @@ def run(args: list[str]) -> int:
     """Tell the story.
 
     Args:
-        args: none.
+        args: see --help.
     """
-    with told("three-uplinks", "client", ["--mpathrouting"], quiet="-q" in args) as story:
+    with told("three-uplinks", "client", ["--mpathrouting"], quiet=quietly("sessions", str(__doc__), args)) as story:
         second_half(story)
         return story.end()
 

@@ -274,6 +274,8 @@ def test_only_its_owner_and_the_trusted(scene: Scene) -> None:
             ):
                 said = await asyncio.to_thread(tool, scene, *at, *words, uid=NOBODY)
                 assert "only root" in said
+                # Who may not make one that stays may still have one: everybody may, see CreateSession.
+                assert ("mpathctl session exec" in said) == ("CreateNamedSession" in words)
             assert [asked for asked, *_ in scene.agent.asked] == ["create"]
             # Root is trusted: the session ends, and its owner hears of it.
             words = ("call", "net.mpathd", MANAGER, FACE, "DestroySession", "o", path)

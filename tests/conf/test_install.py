@@ -207,8 +207,11 @@ def test_removal_keeps_what_people_changed_and_says_so(copy: Path) -> None:
     said = install("--remove", "--destdir", copy)
 
     assert tree(copy) == {CONFIG, "etc/mpathd/policy.d/video.toml", "var/lib/mpathd/settings.json"}
-    assert f"/{CONFIG} was changed here and stays (--purge removes it)" in said
-    assert "/var/lib/mpathd (settings of services, and sessions) stays (--purge removes it)" in said
+    assert f"/{CONFIG} was changed here and stays; to remove it: rm '{copy}/{CONFIG}'" in said
+    assert (
+        f"/var/lib/mpathd (settings of services, and sessions) stays; to remove it: rm -r '{copy}/var/lib/mpathd'"
+        in said
+    )
 
 
 def test_purge_takes_these_too(copy: Path) -> None:
@@ -228,7 +231,10 @@ def test_what_did_not_finish_can_be_removed(tmp_path: Path) -> None:
     command = [str(INSTALL), "--destdir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **deaf}, check=False)
     assert done.returncode == 1
-    assert "it did not finish" in done.stderr
+    assert (
+        f"it did not finish; run it again, or take away what is there: conf/install --remove --destdir '{tmp_path}'"
+        in (done.stderr)
+    )
 
     install("--remove", "--destdir", tmp_path)
 

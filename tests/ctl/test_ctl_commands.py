@@ -210,7 +210,7 @@ def test_who_may_not_hears_who_may(scene: Scene) -> None:
         pytest.fail("the tests play several users: run them as root")
     # Everything is imported first: that user may have no right to read the interpreter's own folder.
     program = (
-        "import os, sys, mpathd.ctl.main, mpathd.ctl.services\n"
+        "import os, sys, mpathd.ctl.main, mpathd.ctl.work, mpathd.ctl.services\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
         "sys.exit(mpathd.ctl.main.main())"
     )
@@ -394,3 +394,23 @@ def test_it_starts_without_what_is_slow_to_import(scene: Scene, words: tuple[str
     assert "mpathd" in loaded
     assert not loaded & {"dbus_next", "pyroute2", "structlog", "asyncio", "argparse", "json", "logging", "pathlib"}
     assert not {module for module in ours if module.startswith("mpathd.plan")}
+
+
+@pytest.mark.parametrize("module", ["mpathd.ctl.work", "mpathd.ctl.parse", "mpathd.ctl.services"])
+def test_ctrl_c_while_it_starts_is_no_traceback(module: str) -> None:
+    code = f"""if True:
+        import os, signal, sys
+        class Interrupts:
+            def find_spec(self, name, path=None, target=None):
+                if name == {module!r}:
+                    os.kill(os.getpid(), signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.meta_path.insert(0, Interrupts())
+        from mpathd.ctl.main import main
+        sys.exit(main(["services"]))
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment("unix:path=/x"), capture_output=True, timeout=20, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

@@ -44,6 +44,13 @@ def test_commands_of_a_group() -> None:
     assert offered("mptcp", "exec", "") == ["ls", "curl"]
 
 
+def test_another_name_of_an_option_that_is_being_typed() -> None:
+    assert offered("services", "-")[0] == "-l"
+    assert offered("services", "--lo") == ["--long"]
+    assert offered("config", "--mpath-t") == ["--mpath-tcp-link"]
+    assert offered("config", "--mpath-tcp-link", "on", "--mpath_t") == []
+
+
 def test_options_before_and_after_a_command() -> None:
     assert offered("-") == ["--json", "--help", "--version"]
     assert offered("session", "-") == ["--json", "--help"]

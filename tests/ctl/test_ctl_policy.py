@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ctl.program import Result, run
 from mpathd.ctl import policy
-from mpathd.policies import ENDINGS, Policies
+from mpathd.policies import ENDINGS, LONGEST, Policies
 
 NOWHERE = "unix:path=/nonexistent"
 GOOD = '[session.backup]\nusers = ["root"]\nallowed_bearers = ["ethernet"]\n'
@@ -49,6 +50,27 @@ def test_it_says_what_the_daemon_says(text: str, tmp_path: Path) -> None:
     assert finding.text == f"{said}; nothing of it is in force"
     expected = expected.replace("\n  ", "; ")
     assert finding.cure == f"{expected}; then: mpathctl policy check {path}"
+
+
+STRANGE: dict[str, Callable[[Path], object]] = {
+    "fifo": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+    "loop": lambda path: path.symlink_to(path),
+    "huge": lambda path: path.write_bytes(b"#" * (LONGEST + 1)),
+}
+
+
+@pytest.mark.parametrize("make", STRANGE.values(), ids=STRANGE)
+def test_what_is_no_file_is_not_waited_for(make: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    make(path)
+    _, (finding,) = Policies([tmp_path]).load()
+
+    result = check(path)
+
+    assert (result.code, result.out) == (1, "")
+    assert finding.text == f"{result.err.partition(chr(10))[0]}; nothing of it is in force"
 
 
 def test_place_given_and_expected(tmp_path: Path) -> None:
@@ -93,7 +115,7 @@ def test_a_file_that_mpathd_would_not_look_at_is_noted(tmp_path: Path) -> None:
     path.write_text(GOOD)
 
     assert f"  note: {path}: mpathd reads only files that end in .toml or .policy\n" in check(path).out
-    assert policy.ENDINGS == ENDINGS
+    assert (policy.ENDINGS, policy.LONGEST) == (ENDINGS, LONGEST)
 
 
 def test_all_files_are_checked_and_one_bad_one_is_enough(tmp_path: Path) -> None:

@@ -103,6 +103,20 @@ def test_the_demo_tells_both_halves_in_less_than_a_minute() -> None:
     assert "picture" not in out
 
 
+@pytest.mark.parametrize("name", ["post", "sessions", "demo"])
+@pytest.mark.parametrize(
+    ("word", "status", "text"),
+    [("--help", 0, "-q, --quiet"), ("--quite", 2, "unrecognized arguments: --quite"), ("x", 2, "arguments: x")],
+)
+def test_words_of_a_story(name: str, word: str, status: int, text: str) -> None:
+    argv = [sys.executable, str(LAB / "lab"), "run", name, word]
+    done = subprocess.run(argv, text=True, capture_output=True, check=False, timeout=30)
+
+    assert done.returncode == status
+    assert f"lab run {name}" in (said := done.stdout + done.stderr)
+    assert text in said
+
+
 def test_a_story_that_does_not_hold_fails(capsys: pytest.CaptureFixture[str]) -> None:
     story = Story(cast("Lab", None), cast("Agent", SimpleNamespace(host="client")))
     story.holds(1, "this")

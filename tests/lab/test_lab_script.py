@@ -194,7 +194,7 @@ def test_list_shows_topologies_and_scenarios(lab: Run) -> None:
         ((), 2, "the following arguments are required: VERB"),
         (("sing",), 2, "invalid choice: 'sing'"),
         (("up", "nowhere"), 2, "lab: no such topology; nowhere; there are: dual-stack"),
-        (("up", "three-uplinks", "--name", "a/b"), 1, "lab: a lab's name is made of letters, digits, _ . and -"),
+        (("up", "three-uplinks", "--name", "a/b"), 2, "lab: a lab's name is made of letters, digits, _ . and -"),
         (("run", "nowhere"), 2, "lab: no such scenario; nowhere; there are: hello"),
         (("down",), 1, "lab: lab lab is not up"),
     ],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mpathd.book import Book
 from mpathd.model.agent import SessionWish
+from mpathd.model.errors import MpathError
 from mpathd.model.session import ANY_BEARER, BEARERS, ConnectionType, Nat, Origin, SessionSettings, Without
 from mpathd.plan.bounds import Bounds, bounded
 from mpathd.policies import Policies
@@ -229,6 +230,22 @@ def test_an_entry_that_waits_bounds_nothing(tmp_path: Path) -> None:
     (settings,), (finding,) = book.load()
 
     assert (settings.origin, settings.bounds, finding.code) == (Origin.NAMED, (), "policy-name")
+
+
+@pytest.mark.parametrize("origin", [Origin.NAMED, Origin.DBUS])
+def test_a_disk_that_refuses_is_named_with_what_to_do(tmp_path: Path, origin: Origin) -> None:
+    (tmp_path / "file").touch()
+    book = Book(Policies([]), tmp_path / "file", lasting(tmp_path / "file"))
+
+    with pytest.raises(MpathError) as refused:
+        book.create(SessionWish("x", origin, "root", 0, True, {"users": ["4711"]}))
+
+    assert refused.value.text == f"cannot save sessions in {tmp_path}/file/sessions.json: Not a directory"
+    assert refused.value.hint == "nothing was changed; free or mend the disk"
+    there, findings = book.load()
+    assert there == ()
+    text = f"{tmp_path}/file/sessions.json cannot be used: Not a directory; its sessions are gone"
+    assert {finding.text for finding in findings} == {text}
 
 
 def test_a_stored_session_that_cannot_be_used_is_named_and_the_others_stay(tmp_path: Path) -> None:

@@ -67,12 +67,16 @@ def test_nothing_is_a_configuration_too() -> None:
         ("[numbers]\nprotocol = true\n", 2, ["True", "5 to 255"]),
         ("[numbers]\nmark_mask = 0x00f1_0000\n", 2, ["without a gap"]),
         ("[numbers]\npriority_base = 32000\n", 2, ["1 to 27766"]),
+        ("[numbers]\nendpoint_ids = [254, 200]\n", 2, ["[254, 200] does not fit", "first and last id"]),
+        ("[numbers]\nendpoint_ids = [true, 254]\n", 2, ["[True, 254] does not fit", "first and last id"]),
+        ("[numbers]\nendpoint_ids = [200]\n", 2, ["[200] does not fit", "first and last id"]),
         ('[sources]\norder = ["main", "main"]\n', 2, ["each once"]),
         ('[sources]\nstatic = { eth0 = "10.1.0.300" }\n', 2, ["10.1.0.300", "no address"]),
         ('[log]\nlevel = "loud"\n', 2, ["debug, info, warning, error"]),
         ("[stop]\nkeep = 1\n", 2, ["true or false"]),
         ("[stop\nkeep = 1\n", 1, ["TOML"]),
-        ("stop = 1\n", 1, ["no section [stop]"]),
+        ("stop = 1\n", 1, ["no section [stop]\n  write [stop] on a line of its own, and its keys below that"]),
+        ("keep = true\n", 1, ["no section [keep]\n  'keep' is a key: write it below [stop]"]),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_named(text: str, line: int, words: list[str]) -> None:
@@ -83,6 +87,11 @@ def test_a_bad_line_is_named(text: str, line: int, words: list[str]) -> None:
     assert message.startswith(f"/etc/mpathd/mpathd.conf:{line}:")
     for word in words:
         assert word in message
+
+
+def test_a_list_of_sections_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"no section \[uplinks\]\n  write \[uplinks\] on a line of its own"):
+        parse("[[uplinks]]\ninclude = []\n", "x")
 
 
 def test_marks_lie_under_their_mask() -> None:

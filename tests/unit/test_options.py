@@ -24,3 +24,9 @@ def test_one_folder_for_state_and_runtime_is_refused(
 def test_two_folders_are_taken() -> None:
     taken = options(["--state-dir", "a/state", "--runtime-dir", "a/run"])
     assert (taken.state, taken.runtime) == (Path("a/state"), Path("a/run"))
+
+
+def test_release_is_not_shown_but_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        options(["--release", "--dry-run"])
+    assert "--dry-run: not allowed with argument --release" in capsys.readouterr().err
