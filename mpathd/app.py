@@ -358,8 +358,11 @@ def run(opts: Options) -> int:
         return dry_run(reconciler(opts, made, machine), machine)
     ours = lock.take()
     if ours is None:
-        pid = lock.other()
-        print(f"mpathd: another mpathd runs in this network namespace (pid {pid}); stop it first", file=sys.stderr)
+        pid, user = lock.other()
+        text = f"another mpathd runs in this network namespace (pid {pid}); stop it first"
+        if user not in {0, os.geteuid()}:
+            text = f"a process of user {user} (pid {pid}) has taken mpathd's place in this network namespace; end it"
+        print(f"mpathd: {text}", file=sys.stderr)
         return FAILED
     machine, folders = Machine(), Inotify()
     loop = reconciler(opts, made, machine, folders)

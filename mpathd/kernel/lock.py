@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
 NAME = "\0mpathd"
 
 
-def other() -> int:
-    """Give the process id of the daemon that runs in this namespace, 0 if there is none."""
+def other() -> tuple[int, int]:
+    """Give process id and user of who has this namespace, 0 and our user if nobody has: everybody may take a name."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             sock.connect(NAME)
         except OSError:
-            return 0
-        pid: int
-        (pid, _, _) = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return pid or -1  # a process of another pid namespace shows as 0
+            return 0, os.geteuid()
+        pid, user, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return pid or -1, user  # a process of another pid namespace shows as 0
 
 
 def take() -> socket.socket | None:

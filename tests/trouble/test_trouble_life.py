@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from labkit import Lab, Watch
 from labkit.agent import Agent, Bus, eventually
 from trouble.outside import Ear, objects
 
+NOBODY = 65534
 PRIMARY = {address: f"vethr{n}" for n in (1, 2, 3) for address in (f"10.0.{n}.2", f"fd00:0:{n}::2")}
 
 
@@ -143,6 +146,32 @@ def test_a_second_one_is_refused(lab: Lab) -> None:
         first.kill()
         second.start()  # the namespace is free at once
         assert second.stop() == 0
+
+
+TAKER = r"""
+import socket
+place = socket.socket(socket.AF_UNIX)
+place.bind("\0mpathd")
+place.listen()
+print(flush=True)
+input()
+"""
+
+
+def test_whoever_takes_its_place_is_named(lab: Lab) -> None:
+    """Everybody may take a name; a person must see that it is no mpathd."""
+    words = ["setpriv", "--reuid", str(NOBODY), "--clear-groups", sys.executable, "-c", TAKER]
+    argv = ["ip", "netns", "exec", lab.ns("client"), *words]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as taker:
+        assert taker.stdin is not None
+        assert taker.stdout is not None
+        assert taker.stdout.readline()
+
+        done = Agent(lab, "client", ["--mpathrouting"]).once()
+
+        taker.stdin.close()
+    assert done.returncode == 1
+    assert f"a process of user {NOBODY} (pid {taker.pid}) has taken mpathd's place" in done.stderr
 
 
 ONE, OTHER = '[uplinks]\nexclude = ["vethc2"]\n', '[uplinks]\nexclude = ["vethc1"]\n'
