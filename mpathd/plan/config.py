@@ -113,10 +113,14 @@ def _sources(value: object) -> object:
 def _address(text: object) -> Address | None:
     if text == ON_LINK:
         return None
+    expected = f'expected for example "10.1.0.1", "fe80::1" or "{ON_LINK}"'
     try:
-        return Address(str(ipaddress.ip_address(text if isinstance(text, str) else "")))
+        found = ipaddress.ip_address(text if isinstance(text, str) else "")
     except ValueError:
-        raise Unfit(f'{text!r} is no address; expected for example "10.1.0.1", "fe80::1" or "{ON_LINK}"') from None
+        raise Unfit(f"{text!r} is no address; {expected}") from None
+    if found.is_unspecified or found.is_multicast or found.is_loopback or "%" in str(found):
+        raise Unfit(f"{text!r} is no address of a gateway; {expected}")
+    return Address(str(found))
 
 
 def _static(value: object) -> object:
