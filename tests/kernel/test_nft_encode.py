@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -246,4 +246,28 @@ def test_small_changes_need_no_library(spaces: tuple[str, str], monkeypatch: pyt
         assert hand.apply(load, words.changes(want, have)) == "the library was asked"
     finally:
         monkeypatch.undo()
+        hand.close()
+
+
+@pytest.mark.parametrize(("text", "ours"), [("add table inet third", True), ("add rule inet mpathd s_1 accept", False)])
+def test_what_others_write_right_behind_a_small_change(
+    spaces: tuple[str, str], text: str, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
+    want = replace(have, tables={"marks": Table("set", "type mark", {"0x2": ""})})
+    hand, batch = in_space(spaces[0], Nftables), Netfilter.batch
+
+    def written(netfilter: Netfilter, *args: Any) -> int:
+        number = batch(netfilter, *args)
+        subprocess.run(["ip", "netns", "exec", spaces[0], "nft", text], check=True)
+        return number
+
+    try:
+        hand.look()
+        assert in_space(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
+        monkeypatch.setattr(Netfilter, "batch", written)
+        assert hand.apply(Load(want, have), words.changes(want, have)) == ""
+        monkeypatch.undo()
+        assert (hand.look()[0] is want) is ours
+    finally:
         hand.close()

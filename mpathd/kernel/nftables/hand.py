@@ -152,10 +152,9 @@ class Nftables:
             self._openers.tell()
         before = self._netfilter.generation()
         tables = {**(load.have.tables if load.have is not None else {}), **load.want.tables}
-        error = self._run(library, text + more, tables, before)
+        error, after = self._run(library, text + more, tables, before)
         if error and load.anew and more:  # a set of another version may have held something else
-            _, error = library.run(text)
-        after = self._netfilter.generation()
+            error, after = self._run(library, text, tables, before)
         # Each transaction counts one: if somebody else's came in between, nobody knows what the table holds now.
         ours = not error and after == before + 1
         self._unread, self._unsealed = False, ours and not load.want.empty
@@ -170,15 +169,15 @@ class Nftables:
             self._known, self._digest = (None, "?") if self._listing is not None else (Ruleset(), "")
         return error.strip()
 
-    def _run(self, library: Library, text: str, tables: Mapping[str, Table], generation: int) -> str:
-        """Write a transaction by messages of our own if it is a small one, and give the error.
+    def _run(self, library: Library, text: str, tables: Mapping[str, Table], generation: int) -> tuple[str, int]:
+        """Write a transaction by messages of our own if it is a small one; give the error and the generation after it.
 
         What the kernel refuses then the library tries once more, which has words for it.
         """
         parts = messages(text, tables) if generation >= 0 else None  # else the kernel does not say, and may have no nft
         if parts and not self._netfilter.batch(generation, parts):
-            return ""
-        return library.run(text)[1]
+            return "", generation + 1
+        return library.run(text)[1], self._netfilter.generation()
 
     @property
     def unsealed(self) -> bool:
@@ -199,7 +198,7 @@ class Nftables:
         if error == errno.ERESTART:
             return  # others have written meanwhile: what, the next look tells, and only what is ours is sealed
         self._unsealed = False
-        if found is not None and not error and self._netfilter.generation() == self._generation + 1:
+        if found is not None and not error:
             self._generation, self._listing = self._generation + 1, found.sealed
             self._made.append(self._generation)
         else:
