@@ -113,9 +113,11 @@ class Nftables:
         Args:
             gone: whose they are.
         """
-        flows = conntrack.flows(self._netfilter, gone.mark, gone.mask) if gone.ended else set()
+        said = late.said(self._netfilter) if gone.ended else frozenset()
+        if said:  # the kernel goes through all of conntrack's buckets for it, which takes milliseconds
+            said &= conntrack.flows(self._netfilter, gone.mark, gone.mask)
         number = conntrack.forget(self._netfilter, gone.mark, gone.mask)
-        if (made := late.forget(self._netfilter, flows)) >= 0:
+        if (made := late.forget(self._netfilter, said)) >= 0:
             self._made.append(made)
             self._generation = made if self._generation == made - 1 else self._generation
         if gone.lost:

@@ -18,21 +18,35 @@ AT_ONCE = 1000  # elements in one message; an attribute takes 65,535 bytes
 TRIES = 3  # an element may come to its end between the look and the deletion, which is refused then
 
 
-def _there(netfilter: Netfilter, name: str, keys: Collection[bytes]) -> list[bytes]:
-    """Those of some keys that are in a set, as the attributes that the kernel makes of them."""
+def _keys(netfilter: Netfilter, name: str) -> list[bytes]:
+    """The keys in a set."""
     size = SIZES[name]
-    front = ATTR.pack(8 + size, 1) + ATTR.pack(4 + size, 1)  # NFTA_SET_ELEM_KEY and its NFTA_DATA_VALUE
-    element = re.compile(re.escape(front) + b"(.{%d})" % size, re.DOTALL)
+    # NFTA_SET_ELEM_KEY and its NFTA_DATA_VALUE
+    element = re.compile(re.escape(_front(size)) + b"(.{%d})" % size, re.DOTALL)
     asked = TABLE_OF + attribute(SET_ATTRIBUTE, name.encode() + b"\0")
     parts = netfilter.dump(NFT_SUBSYS | GETSETELEM, asked)
-    return [front + found[1] for part in parts for found in element.finditer(part) if found[1] in keys]
+    return [found[1] for part in parts for found in element.finditer(part)]
+
+
+def _front(size: int) -> bytes:
+    return ATTR.pack(8 + size, 1) + ATTR.pack(4 + size, 1)
 
 
 def _messages(name: str, keys: list[bytes]) -> Iterator[tuple[int, int, bytes]]:
     named = TABLE_OF + attribute(2, name.encode() + b"\0")
+    front = _front(SIZES[name])
     for first in range(0, len(keys), AT_ONCE):
-        elements = b"".join(attribute(1 | NESTED, key) for key in keys[first : first + AT_ONCE])
+        elements = b"".join(attribute(1 | NESTED, front + key) for key in keys[first : first + AT_ONCE])
         yield NFT_SUBSYS | DELSETELEM, 0, named + attribute(3 | NESTED, elements)
+
+
+def said(netfilter: Netfilter) -> frozenset[bytes]:
+    """Give the keys of all that was sent lately.
+
+    Args:
+        netfilter: the socket.
+    """
+    return frozenset(key for name in LATE for key in _keys(netfilter, name))
 
 
 def forget(netfilter: Netfilter, keys: Collection[bytes]) -> int:
@@ -40,10 +54,11 @@ def forget(netfilter: Netfilter, keys: Collection[bytes]) -> int:
 
     Args:
         netfilter: the socket.
-        keys: as `conntrack.flows` gives them.
+        keys: some of them; others are passed over.
     """
     for _ in range(TRIES if keys else 0):
-        parts = [part for name in LATE for part in _messages(name, _there(netfilter, name, keys))]
+        there = {name: [key for key in _keys(netfilter, name) if key in keys] for name in LATE}
+        parts = [part for name, found in there.items() for part in _messages(name, found)]
         if not parts:
             break
         before = netfilter.generation()
