@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from .processor import steadiness
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = (
     "events",
@@ -36,6 +38,7 @@ def main(names: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # labs and daemons are taken down on the way out
     sys.path[:0] = [str(ROOT), str(ROOT / "netns-lab")]
     for name in names or BENCHES:
+        print(steadiness(), flush=True)
         import_module(f"{__package__}.{name}").run()
         print(flush=True)
     return 0
