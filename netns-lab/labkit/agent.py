@@ -18,6 +18,9 @@ from .lab import Lab
 from .venv import ROOT, python
 
 T = TypeVar("T")
+# In memory, as /run is: on a disk the kernel may take 0.2 s to give back the blocks of a file that is replaced (seen on
+# ext4 with discard), and mpathd waits.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 TICK = 0.002  # seconds between two looks at a condition that makes no event
 
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -116,7 +119,7 @@ class Agent:
         prelude: str = "",
     ) -> None:
         self.lab, self.host, self.args, self.bus = lab, host, tuple(args), bus
-        self._made = None if folder else tempfile.TemporaryDirectory(prefix="mpathd-")
+        self._made = None if folder else tempfile.TemporaryDirectory(prefix="mpathd-", dir=MEMORY)
         self.folder = folder or Path(self._made.name if self._made else "")
         self.config = self.folder / "mpathd.conf"
         self.config.write_text(config)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labkit import Lab, LabError, Topology, Watch, load, send_udp
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 
 SERVER = {socket.AF_INET: "192.0.2.9", socket.AF_INET6: "2001:db8:9::9"}
 PORT = 7777  # of the probes; nobody needs to listen
@@ -187,7 +187,7 @@ def told(topology: str | Topology, host: str, args: Sequence[str] = (), *, quiet
     made = load(topology) if isinstance(topology, str) else topology
     if not quiet:
         print(made.drawing)
-    with tempfile.TemporaryDirectory(prefix="mpathd-") as name:
+    with tempfile.TemporaryDirectory(prefix="mpathd-", dir=MEMORY) as name:
         folder = Path(name)
         with (
             Bus(folder) as bus,

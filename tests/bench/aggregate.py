@@ -12,7 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from labkit import SERVER4, Lab
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 from labkit.bonding import RATE
 from labkit.series import arrived, mean
 from labkit.stream import Stream
@@ -109,7 +109,7 @@ def mpathd(stack: ExitStack) -> Side:
         stack: takes everything down again.
     """
     lab = raised(stack, "bn-sum-mpathd")
-    folder = Path(stack.enter_context(TemporaryDirectory(prefix="mpathd-")))
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="mpathd-", dir=MEMORY)))
     bus = stack.enter_context(Bus(folder))
     agent = stack.enter_context(Agent(lab, "client", ["--mpathrouting"], bus=bus, folder=folder))
     eventually(lambda: agent.ctl("status").returncode == 0, 10, "mpathd on the bus")

@@ -12,7 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from labkit import SERVER4, Lab, uplinks
-from labkit.agent import Agent, eventually
+from labkit.agent import MEMORY, Agent, eventually
 from labkit.series import silence
 from labkit.stream import Stream
 from mpathd.model.policy import Stored
@@ -23,7 +23,6 @@ from .inside import Eyes, Inside
 from .peers.endpoints import complete, watched
 from .peers.mptcpd import Mptcpd
 from .peers.networkmanager import NetworkManagerMptcp
-from .session import MEMORY
 from .stage import Stage
 from .stats import number, table
 
@@ -77,7 +76,10 @@ def silences(*, hand: bool, download: bool) -> Iterator[float]:
         hand: endpoints are set once by hand, and nobody takes them away; else mpathd keeps them.
         download: the server sends, else the client.
     """
-    with Lab("bond-2-25mbit", "bn-silence", quiet=True) as lab, TemporaryDirectory(prefix="mpathd-") as name:
+    with (
+        Lab("bond-2-25mbit", "bn-silence", quiet=True) as lab,
+        TemporaryDirectory(prefix="mpathd-", dir=MEMORY) as name,
+    ):
         folder = Path(name)
         ids = [f"ethernet_02b00000000{n}_cable" for n in (1, 2)]
         modes = ("off", "off") if hand else ("on", "backup")

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from dbus_next import Variant
 
 from labkit import Lab, LabError, uplinks
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 
 from .caller import Caller
 from .ear import Ear
@@ -28,7 +28,6 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 # comes in that very moment waits for that look.
 QUIET = 0.06
 FLOWS = ["*-*-tcp-*-{}", "*-192.0.2.0/24-udp-*-{}"]
-MEMORY = "/dev/shm"  # as /run is: what lasts over a restart only is kept there
 PING = "a bus round trip (Peer.Ping)"
 CREATE, LAST, UPDATE, DESTROY = "CreateSession", "last write in the kernel", "first Update told", "DestroySession"
 BUSY = "processor time until then"  # which a busy machine leaves as it is, nearly

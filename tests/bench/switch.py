@@ -14,14 +14,13 @@ from tempfile import TemporaryDirectory
 from dbus_next import Variant
 
 from labkit import Lab, LabError, uplinks
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 
 from .caller import Caller
 from .ear import NEWROUTE, NFT, News
 from .peers.base import READY, end
 from .peers.connman import Connman
 from .peers.fetch import Unavailable
-from .session import MEMORY
 from .stage import Answer, Event, Stage
 from .stats import cells, ratio, summary, table
 

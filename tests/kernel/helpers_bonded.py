@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from kernel.conftest import settled
 from kernel.helpers_mptcp import Bond, wait
-from labkit.agent import Agent, Bus
+from labkit.agent import MEMORY, Agent, Bus
 from mpathd.model.connections import TcpState
 from mpathd.model.mptcp import Limits
 
@@ -38,7 +38,7 @@ class Bonded(Bond):
         super().__enter__()
         with ExitStack() as stack:
             stack.callback(super().__exit__)
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-")))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-", dir=MEMORY)))
             bus = stack.enter_context(Bus(folder))
             self.agent = Agent(self.lab, "client", self._args, bus=bus, config=self._config, folder=folder)
             stack.callback(lambda: self.agent.running and self.agent.stop())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labkit import SERVER4, SERVER6, Echo, Lab, LabError, Packet, Watch, send_udp
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 
 PORT = 7
 UNREACHABLE = {"ENETUNREACH", "EHOSTUNREACH"}
@@ -85,7 +85,7 @@ class Case:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-")))
+            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-", dir=MEMORY)))
             stack.enter_context(self.lab)
             stack.enter_context(Echo(self.lab, self.server, PORT))
             self.bus = stack.enter_context(Bus(self.folder))

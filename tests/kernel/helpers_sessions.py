@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from kernel.helpers_nft import Ear
 from labkit import SERVER4, SERVER6, Echo, Lab, LabError, Outcome, Packet, Topology, Watch
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 
 FAMILIES = (4, 6)
 SERVER = {4: SERVER4, 6: SERVER6}
@@ -112,7 +112,7 @@ class Case:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-")))
+            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-", dir=MEMORY)))
             self.policies = self.folder / "policy.d"
             self.policies.mkdir()
             stack.enter_context(self.lab)

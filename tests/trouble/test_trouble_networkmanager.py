@@ -16,7 +16,7 @@ from bench.peers.base import end
 from bench.peers.networkmanager import NetworkManager
 from kernel.conftest import fresh_name
 from labkit import Lab
-from labkit.agent import Agent, Bus, eventually
+from labkit.agent import MEMORY, Agent, Bus, eventually
 
 pytestmark = pytest.mark.kernel
 
@@ -50,7 +50,7 @@ def test_networkmanager_beside_mpathd() -> None:
     peer = NetworkManager()
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(peer.topology(2), fresh_name(), quiet=True))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpathd-", dir=MEMORY)))
         for name in ("nm", "mpathd"):
             (folder / name).mkdir(mode=0o755)
         folder.chmod(0o755)
