@@ -147,7 +147,7 @@ def run() -> None:
         with ExitStack() as stack:
             times, wrong = measure(stack, others)
         for name, of in times.items():
-            bar = "5 ms" if name == CREATE else ""
+            bar = "5 ms" if name == LAST else ""  # marked and routed
             rows.append([f"mpathd, {name}", str(others), *cells(summary(of)), str(wrong), "-", bar])
         middle = middle or median(times[UPDATE])
     with ExitStack() as stack:
