@@ -54,6 +54,7 @@ FLOORS = {
             "alarm",
             "book",
             "bus",
+            "disk",
         ),
         "app wires everything",
     ),
