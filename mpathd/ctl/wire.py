@@ -12,11 +12,13 @@ from typing import Any
 
 from .. import codec
 from ..codec import Kind, Message
+from ..model import busaddress
+from ..model.busaddress import SYSTEM_BUS
+from ..model.errors import ConfigError
 from .errors import Absent, Answered, Late
 
 DRIVER = "org.freedesktop.DBus"
 DRIVER_PATH = "/org/freedesktop/DBus"
-SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 VARIABLE = "DBUS_SYSTEM_BUS_ADDRESS"
 
 # Seconds for the bus itself, which answers in less than a millisecond.
@@ -37,25 +39,10 @@ def places(given: str) -> list[str]:
     Raises:
         Absent: nothing in it is a Unix socket.
     """
-    found = []
-    for entry in given.split(";"):
-        transport, _, rest = entry.partition(":")
-        options = dict(pair.partition("=")[::2] for pair in rest.split(","))
-        for key, start in (("path", ""), ("abstract", "\0")):
-            if transport == "unix" and options.get(key):
-                found.append(start + _unescaped(options[key]))
-    if not found:
-        raise Absent(f"bus address '{given}' names no Unix socket", f"write {VARIABLE} as {SYSTEM_BUS}")
-    return found
-
-
-def _unescaped(text: str) -> str:
-    """Undo what the specification escapes: %2f."""
-    if "%" not in text:
-        return text
-    from urllib.parse import unquote_to_bytes
-
-    return os.fsdecode(unquote_to_bytes(text))
+    try:
+        return busaddress.places(given)
+    except ConfigError as error:
+        raise Absent(error.text, f"write {VARIABLE} as {SYSTEM_BUS}") from None
 
 
 def _unreachable(given: str, why: str) -> Absent:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from .errors import ConfigError
 
 # The D-Bus specification's own choice (well-known message bus instances); /var/run is a link to /run.
@@ -20,14 +18,21 @@ def places(address: str) -> list[str]:
         ConfigError: nothing in it is a Unix socket.
     """
     found = []
-    for entry in filter(None, address.split(";")):
+    for entry in address.split(";"):
         transport, _, rest = entry.partition(":")
-        options = {key: unquote(value) for key, _, value in (pair.partition("=") for pair in rest.split(","))}
-        if transport == "unix" and "path" in options:
-            found.append(options["path"])
-        elif transport == "unix" and "abstract" in options:
-            found.append("\0" + options["abstract"])
+        options = dict(pair.partition("=")[::2] for pair in rest.split(","))
+        for key, start in (("path", ""), ("abstract", "\0")):
+            if transport == "unix" and options.get(key):
+                found.append(start + _unescaped(options[key]))
     if not found:
-        msg = f"bus address {address!r} names no Unix socket"
-        raise ConfigError(msg, f"write it as {SYSTEM_BUS}")
+        raise ConfigError(f"bus address '{address}' names no Unix socket", f"write it as {SYSTEM_BUS}")
     return found
+
+
+def _unescaped(text: str) -> str:
+    """Undo what the specification escapes: %2f."""
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote_to_bytes  # mpathctl is to start fast
+
+    return unquote_to_bytes(text).decode(errors="surrogateescape")
