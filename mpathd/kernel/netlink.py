@@ -15,9 +15,11 @@ U16, U32, S32 = struct.Struct("=H"), struct.Struct("=I"), struct.Struct("=i")
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 F_REQUEST, F_ACK, F_DUMP, F_DUMP_INTR = 0x1, 0x4, 0x300, 0x10
+F_REPLACE, F_EXCL, F_CREATE, F_APPEND = 0x100, 0x200, 0x400, 0x800  # of requests that make something
 F_CAPPED, F_ACK_TLVS = 0x100, 0x200  # flags of an NLMSG_ERROR
 
 DONE = (0, "")  # the answer to a request that is done
+NESTED = 0x8000  # NLA_F_NESTED
 TYPE_MASK = 0x3FFF  # NLA_F_NESTED and NLA_F_NET_BYTEORDER are flags in the type
 
 

@@ -13,9 +13,9 @@ from labkit.agent import eventually
 from labkit.netns import in_ns
 from mpathd.kernel.machine import Machine
 from mpathd.kernel.mptcp import PathManager
-from mpathd.kernel.netlink import F_DUMP, HEADER, message
+from mpathd.kernel.netlink import F_CREATE, F_DUMP, HEADER, message
 from mpathd.kernel.rtnetlink import Hand, decode, encode
-from mpathd.kernel.rtnetlink.wire import F_CREATE, GETRULE, NEWRULE
+from mpathd.kernel.rtnetlink.wire import GETRULE, NEWRULE
 from mpathd.kernel.sysctl import Sysctls
 from mpathd.model.mptcp import Act, Change, Endpoint, Flag, Limits, Manager
 from mpathd.model.routing import Action, Hop, Route, Rule, Step, Traffic, Verb

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 
 from labkit import netns
+from mpathd.kernel.nftables.conntrack import BATCH, Talk, introduce
 from mpathd.kernel.nftables.encode import messages
 from mpathd.kernel.nftables.library import Library
 from mpathd.kernel.nftables.netlink import Netfilter
-from mpathd.kernel.nftables.openers import BATCH, Talk, introduce
 from mpathd.model.packet import Ruleset, Table
 
 HAVE = Ruleset({"marks": Table("set", "type mark")})

@@ -199,7 +199,8 @@ def test_what_an_ended_session_has_sent_is_not_late(space: str) -> None:
     hand = netns.in_ns(space, Nftables)
     netfilter = netns.in_ns(space, Netfilter)
     places = {"late4": inet_pton(AF_INET, "192.0.2.7"), "late6": inet_pton(AF_INET6, "2001:db8::7")}
-    keys = {where + struct.pack(">BxxxHxxHxx", 17, port, 9) for where in places.values() for port in range(1, 4001, 2)}
+    every = {where + struct.pack(">BxxxHxxHxx", 17, port, 9) for where in places.values() for port in range(1, 4001, 2)}
+    keys = frozenset(every)
     try:
         hand.look()
         assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
@@ -210,7 +211,7 @@ def test_what_an_ended_session_has_sent_is_not_late(space: str) -> None:
 
         assert late.forget(netfilter, keys) == before + 1 == netfilter.generation()
         assert late.forget(netfilter, keys) == -1
-        assert late.forget(netfilter, set()) == -1
+        assert late.forget(netfilter, frozenset()) == -1
         assert netfilter.generation() == before + 1
     finally:
         hand.close()

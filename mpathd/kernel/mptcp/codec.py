@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from ...model.mptcp import Act, Change, Endpoint, Event, Flag, Kind, Limits
 from ...model.words import Address, Family
-from ..netlink import S32, U16, U32, attribute, attributes
+from ..netlink import NESTED, S32, U16, U32, attribute, attributes
 from .wire import (
     ADD_ADDR,
     ADDR_4,
@@ -20,7 +20,6 @@ from .wire import (
     BE16,
     DEL_ADDR,
     GENL,
-    NESTED,
     PM_ACCEPTED,
     PM_ADDR,
     PM_SUBFLOWS,

@@ -16,8 +16,6 @@ GENL = struct.Struct("=BBxx")  # command, version
 U64 = struct.Struct("=Q")
 BE16 = struct.Struct(">H")
 
-NESTED = 0x8000
-
 # The controller of generic netlink (include/uapi/linux/genetlink.h).
 GENL_ID_CTRL, CTRL_GETFAMILY = 16, 3
 CTRL_FAMILY_ID, CTRL_FAMILY_NAME, CTRL_MCAST_GROUPS = 1, 2, 7

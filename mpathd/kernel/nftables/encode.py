@@ -12,27 +12,18 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 from ...model.packet import COUNTS, TABLE, Table
 from ...model.selector import PROTOCOLS
-from ..netlink import U32, attribute
+from ..netlink import F_APPEND, F_CREATE, NESTED, U32, attribute
+from .listing import NAME, table
 from .netlink import NFT_SUBSYS
 
-NESTED = 1 << 15  # NLA_F_NESTED
 LONGEST = 20_000  # letters of a transaction: in a long one words are not what takes time
-CREATE, APPEND = 0x400, 0x800  # NLM_F_CREATE, NLM_F_APPEND
-
 NEWCHAIN, DELCHAIN, NEWRULE, DELRULE, NEWSET, DELSET = 3, 5, 6, 8, 9, 11
 NEWSETELEM, DELSETELEM, NEWOBJ, DELOBJ = 12, 14, 18, 20
 GOTO = struct.pack(">i", -4)  # NFT_GOTO
-COUNTER = attribute(3, struct.pack(">I", 1))  # NFTA_OBJ_TYPE: NFT_OBJECT_COUNTER
-# NFTA_OBJ_DATA with NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS
-ZEROS = attribute(4 | NESTED, attribute(1, bytes(8)) + attribute(2, bytes(8)))
-# Of a set of marks: no flags, nft's own number of the type, its length, and that it is in the host's byte order.
-OF_MARKS = b"".join(attribute(kind, struct.pack(">I", value)) for kind, value in ((3, 0), (4, 19), (5, 4)))
-HOST_ORDER = attribute(13, b"\0\4" + U32.pack(1))
 MARKS_TYPE = "{ type mark; }"
 
 COMMENT = 128  # bytes, NFTNL_UDATA_COMMENT_MAXLEN
 
-NAME = TABLE.partition(" ")[2]
 LINE = re.compile(rf"(add|delete|flush) (\w+) {TABLE} (\S+) ?(.*)")
 MARK = r"{} mark set {} mark & (0x[0-9a-f]+) \| (0x[0-9a-f]+) "
 MARKING = re.compile(f"(?:{MARK.format('meta', 'meta')})(?:{MARK.format('ct', 'ct')})?goto (\\w+)")
@@ -56,7 +47,13 @@ def _nested(kind: int, *parts: bytes) -> bytes:
     return attribute(kind | NESTED, b"".join(parts))
 
 
-TABLE_OF = _text(1, NAME)  # in all kinds of objects it is attribute 1
+TABLE_OF = table(NAME)
+COUNTER = _number(3, 1)  # NFTA_OBJ_TYPE: NFT_OBJECT_COUNTER
+# NFTA_OBJ_DATA with NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS
+ZEROS = _nested(4, attribute(1, bytes(8)), attribute(2, bytes(8)))
+# Of a set of marks: no flags, nft's own number of the type, its length, and that it is in the host's byte order.
+OF_MARKS = _number(3, 0) + _number(4, 19) + _number(5, 4)
+HOST_ORDER = attribute(13, b"\0\4" + U32.pack(1))
 
 
 def messages(text: str, tables: Mapping[str, Table]) -> list[Message] | None:
@@ -86,23 +83,23 @@ def _line(line: str, place: int, tables: Mapping[str, Table]) -> Iterator[Messag
     named = TABLE_OF + _text(2, name)
     match verb, what, rest:
         case "add", "chain", "":
-            yield NEWCHAIN, CREATE, TABLE_OF + _text(3, name)
+            yield NEWCHAIN, F_CREATE, TABLE_OF + _text(3, name)
         case "delete", "chain", "":
             yield DELCHAIN, 0, TABLE_OF + _text(3, name)
         case "flush", "chain", "":
             yield DELRULE, 0, named
         case "add", "rule", _:
-            yield NEWRULE, CREATE | APPEND, named + _nested(4, *_marking(rest))
+            yield NEWRULE, F_CREATE | F_APPEND, named + _nested(4, *_marking(rest))
         case "add", "counter", "":
-            yield NEWOBJ, CREATE, named + COUNTER + ZEROS
+            yield NEWOBJ, F_CREATE, named + COUNTER + ZEROS
         case "delete", "counter", "":
             yield DELOBJ, 0, named + COUNTER
         case "add", "set", _ if rest == MARKS_TYPE:
-            yield NEWSET, CREATE, named + OF_MARKS + _number(10, place) + HOST_ORDER
+            yield NEWSET, F_CREATE, named + OF_MARKS + _number(10, place) + HOST_ORDER
         case "delete", "set" | "map", "":
             yield DELSET, 0, named
         case "add", "element", _:
-            yield NEWSETELEM, CREATE, named + _nested(3, *_elements(rest, tables[name], whole=True))
+            yield NEWSETELEM, F_CREATE, named + _nested(3, *_elements(rest, tables[name], whole=True))
         case "delete", "element", _:
             yield DELSETELEM, 0, named + _nested(3, *_elements(rest, tables[name], whole=False))
         case _:
@@ -120,15 +117,16 @@ def _marking(rule: str) -> Iterator[bytes]:
     found = MARKING.fullmatch(rule)
     if found is None:
         raise Unsaid
-    yield from _mark("meta", 2, 1, 3, found[1], found[2])  # NFTA_META_KEY, _DREG and _SREG; NFT_META_MARK is 3
+    yield from _mark("meta", 3, found[1], found[2])  # NFTA_META_SREG
     if found[3]:
-        yield from _mark("ct", 2, 1, 4, found[3], found[4])  # NFTA_CT_*; NFT_CT_MARK is 3
+        yield from _mark("ct", 4, found[3], found[4])  # NFTA_CT_SREG
     yield _expression("immediate", _number(1, 0), _nested(2, _verdict(found[5])))
 
 
-def _mark(name: str, key: int, target: int, source: int, mask: str, value: str) -> Iterator[bytes]:
-    which, keep, bits = _number(key, 3), int(mask, 16), int(value, 16)
-    yield _expression(name, which, _number(target, 1))
+def _mark(name: str, source: int, mask: str, value: str) -> Iterator[bytes]:
+    # NFTA_META_KEY and _DREG, and those of ct, are the same numbers, as NFT_META_MARK and NFT_CT_MARK are.
+    which, keep, bits = _number(2, 3), int(mask, 16), int(value, 16)
+    yield _expression(name, which, _number(1, 1))
     values = (_nested(kind, attribute(1, U32.pack(data))) for kind, data in ((4, keep & ~bits), (5, bits)))
     yield _expression("bitwise", _number(1, 1), _number(2, 1), _number(6, 0), _number(3, 4), *values)
     yield _expression(name, which, _number(source, 1))
@@ -147,7 +145,8 @@ def _value(text: str) -> int:
     return int(text, 0)
 
 
-def _mark_key(text: str) -> bytes:
+def _native(text: str) -> bytes:
+    """A mark, a user or a group, in the host's byte order."""
     return U32.pack(_value(text))
 
 
@@ -181,14 +180,10 @@ def _port(text: str) -> bytes:
     return PORT.pack(_value(text))
 
 
-def _user(text: str) -> bytes:
-    return U32.pack(_value(text))
-
-
 PORT = struct.Struct(">Hxx")
 Reader = Callable[[str], bytes]
 READERS: Mapping[str, Reader] = {
-    "mark": _mark_key,
+    "mark": _native,
     "ifname": _name_key,
     "ipv4_addr": _four,
     "ipv6_addr": _six,
@@ -199,8 +194,8 @@ READERS: Mapping[str, Reader] = {
     "meta l4proto": _protocol,
     "th sport": _port,
     "th dport": _port,
-    "meta skuid": _user,
-    "meta skgid": _user,
+    "meta skuid": _native,
+    "meta skgid": _native,
 }
 ADDRESSES = (_four, _six)
 SHORT: Mapping[Reader, int] = {_protocol: 1, _port: 2}  # bytes of keys of one part that take no whole register
@@ -222,7 +217,7 @@ def _elements(text: str, table: Table, *, whole: bool) -> Iterator[bytes]:
     readers, value = _readers(table.type)
     several = len(readers) > 1
     # Keys with ranges are compared as they stand; those of one part, or with users, nft turns around first.
-    if not text.startswith("{ ") or not text.endswith(" }") or (table.interval and (not several or _user in readers)):
+    if not text.startswith("{ ") or not text.endswith(" }") or (table.interval and (not several or _native in readers)):
         raise Unsaid
     for item in text[2:-2].split(", "):
         key, _, comment = item.partition(" comment ")

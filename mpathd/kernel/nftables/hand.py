@@ -165,7 +165,6 @@ class Nftables:
         if ours:
             self._made.append(after)
             self._anew = after if load.anew else self._anew
-        if ours:
             self._known, self._digest = load.want, "" if load.want.empty else load.want.digest()
         else:
             self._known, self._digest = (None, "?") if self._listing is not None else (Ruleset(), "")

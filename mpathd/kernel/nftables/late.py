@@ -5,17 +5,17 @@ ends is taken out of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from ...model.packet import LATE
-from ..netlink import ATTR, attribute
-from .encode import DELSETELEM, NESTED, TABLE_OF
+from ..netlink import ATTR, NESTED, attribute
+from .encode import DELSETELEM, TABLE_OF
 from .listing import GETSETELEM, SET_ATTRIBUTE
 from .netlink import NFT_SUBSYS, Netfilter
 
 SIZES = dict(zip(LATE, (16, 28), strict=True))  # bytes of a key: an address, the protocol and two ports
 AT_ONCE = 1000  # elements in one message; an attribute takes 65,535 bytes
-TRIES = 3  # an element may come to its end between the look and the deletion, which is refused then
+TRIES = 3  # an element may come to its end between the look and the deletion, all of which is refused then
 
 
 def _keys(netfilter: Netfilter, name: str) -> list[bytes]:
@@ -32,7 +32,7 @@ def _front(size: int) -> bytes:
     return ATTR.pack(8 + size, 1) + ATTR.pack(4 + size, 1)
 
 
-def _messages(name: str, keys: list[bytes]) -> Iterator[tuple[int, int, bytes]]:
+def _deletions(name: str, keys: list[bytes]) -> Iterator[tuple[int, int, bytes]]:
     named = TABLE_OF + attribute(2, name.encode() + b"\0")
     front = _front(SIZES[name])
     for first in range(0, len(keys), AT_ONCE):
@@ -49,19 +49,20 @@ def said(netfilter: Netfilter) -> frozenset[bytes]:
     return frozenset(key for name in LATE for key in _keys(netfilter, name))
 
 
-def forget(netfilter: Netfilter, keys: Collection[bytes]) -> int:
+def forget(netfilter: Netfilter, keys: frozenset[bytes]) -> int:
     """Delete keys, and give the generation that came of it; -1: none of them was there.
 
     Args:
         netfilter: the socket.
-        keys: some of them; others are passed over.
+        keys: some that `said` has given; those that have come to their end since are passed over.
     """
-    for _ in range(TRIES if keys else 0):
-        there = {name: [key for key in _keys(netfilter, name) if key in keys] for name in LATE}
-        parts = [part for name, found in there.items() for part in _messages(name, found)]
+    for _ in range(TRIES):
+        split = ((name, [key for key in keys if len(key) == size]) for name, size in SIZES.items())
+        parts = [part for name, some in split for part in _deletions(name, some)]
         if not parts:
             break
         before = netfilter.generation()
         if before >= 0 and not netfilter.batch(before, parts):
             return before + 1
+        keys &= said(netfilter)
     return -1

@@ -8,17 +8,15 @@ a session nobody's. Sockets know more: who is spoken to on a port that somebody 
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ...model.words import family_of
-from ..netlink import F_DUMP, NLMSG_DONE, NLMSG_ERROR, attribute, message, messages
+from ..netlink import F_DUMP, NLMSG_DONE, NLMSG_ERROR, message, messages
 from ..sockdiag import ID, ID_AT, MESSAGE, NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, old_request, request
+from .conntrack import TCP, UDP, Talk, introduce
 from .netlink import Netfilter
 
-TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 # TCP states with a peer (net/tcp_states.h): established, fin-wait-1, fin-wait-2, close-wait, last-ack, closing.
 # UDP has "established" where it is connected, and "close" where it is not.
 ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
@@ -26,42 +24,6 @@ PEERS = {TCP: (1, 4, 5, 8, 9, 11), UDP: (ESTABLISHED,)}
 OPEN = {TCP: LISTEN, UDP: CLOSE}
 SIZES = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}  # bytes of an address
 MAPPED = bytes(10) + b"\xff\xff"
-
-CT_NEW = 1 << 8  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
-F_CREATE, F_EXCL = 0x400, 0x200  # what conntrack knows better stays
-NESTED = 0x8000
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_PROTOINFO, CTA_TIMEOUT = 1, 2, 3, 4, 7
-STATUS = 0x2 | 0x4 | 0x8  # IPS_SEEN_REPLY, IPS_ASSURED, IPS_CONFIRMED (without it: EBUSY)
-# As if established, and with any window, of which nothing is known (IP_CT_TCP_FLAG_BE_LIBERAL, flag and mask).
-LIBERAL = b"\x08\x08"
-ESTABLISHED_TCP = attribute(
-    CTA_PROTOINFO | NESTED,
-    attribute(1 | NESTED, attribute(1, b"\x03") + attribute(4, LIBERAL) + attribute(5, LIBERAL)),
-)
-LASTS = {TCP: 432_000, UDP: 120}  # seconds: the kernel's own (nf_conntrack_proto_tcp.c, nf_conntrack_proto_udp.c)
-BATCH = 256  # messages at a time: 40 KiB, less than a socket takes
-
-
-U32 = struct.Struct(">I")
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """A connection, as conntrack sees it: who opened it comes first.
-
-    Args:
-        protocol: TCP or UDP.
-        source: address of who opened it, 4 or 16 bytes.
-        sport: port, 2 bytes in network order.
-        destination: of the other.
-        dport: likewise.
-    """
-
-    protocol: int
-    source: bytes
-    sport: bytes
-    destination: bytes
-    dport: bytes
 
 
 def talks(asking: socket.socket) -> tuple[Talk, ...]:
@@ -115,38 +77,6 @@ def _answers(asking: socket.socket) -> Iterator[tuple[int, int, bytes, bytes, by
             family, state, _, _ = MESSAGE.unpack_from(data, at)
             sport, dport, source, destination = ID.unpack_from(data, at + ID_AT)
             yield family, state, sport.to_bytes(2), dport.to_bytes(2), source, destination
-
-
-def entry(talk: Talk) -> bytes:
-    """Build conntrack's attributes of a connection.
-
-    Args:
-        talk: the connection.
-    """
-    out = _tuple(CTA_TUPLE_ORIG, talk.protocol, talk.source, talk.sport, talk.destination, talk.dport)
-    out += _tuple(CTA_TUPLE_REPLY, talk.protocol, talk.destination, talk.dport, talk.source, talk.sport)
-    if talk.protocol == TCP:
-        out += ESTABLISHED_TCP
-    return out + attribute(CTA_STATUS, U32.pack(STATUS)) + attribute(CTA_TIMEOUT, U32.pack(LASTS[talk.protocol]))
-
-
-def _tuple(kind: int, protocol: int, source: bytes, sport: bytes, destination: bytes, dport: bytes) -> bytes:
-    first = 1 if len(source) == 4 else 3  # CTA_IP_V4_SRC and _DST, or V6
-    addresses = attribute(first, source) + attribute(first + 1, destination)
-    ports = attribute(1, bytes((protocol,))) + attribute(2, sport) + attribute(3, dport)
-    return attribute(kind | NESTED, attribute(1 | NESTED, addresses) + attribute(2 | NESTED, ports))
-
-
-def introduce(netfilter: Netfilter, found: Iterable[Talk]) -> None:
-    """Tell conntrack of connections; of those that it knows it hears nothing new.
-
-    Args:
-        netfilter: the socket to tell by.
-        found: the connections.
-    """
-    bodies = [(socket.AF_INET if len(t.source) == 4 else socket.AF_INET6, entry(t)) for t in found]
-    for at in range(0, len(bodies), BATCH):
-        netfilter.tell(CT_NEW, F_CREATE | F_EXCL, bodies[at : at + BATCH])
 
 
 class Openers:

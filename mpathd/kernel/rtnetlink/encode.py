@@ -13,9 +13,9 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 from ...model.routing import Action, Hop, Route, Rule, Step, Traffic, Verb
 from ...model.words import Address, Family, Prefix
-from ..netlink import HEADER, U16, U32, attribute, message
+from ..netlink import F_APPEND, F_CREATE, F_EXCL, F_REPLACE, HEADER, U16, U32, attribute, message
 from .decode import RTMSG, RTN_THROW, RTN_UNICAST, RTNEXTHOP, RTNH_F_ONLINK, SCOPE_LINK
-from .wire import DELROUTE, DELRULE, F_APPEND, F_CREATE, F_EXCL, F_REPLACE, NEWROUTE, NEWRULE
+from .wire import DELROUTE, DELRULE, NEWROUTE, NEWRULE
 
 # struct fib_rule_hdr; then table, suppress_prefixlen and protocol, which every rule has, each with its header.
 RULE = struct.Struct("=BBBBBxxBI HHI HHI HHBxxx")

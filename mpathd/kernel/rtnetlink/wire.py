@@ -7,8 +7,6 @@ Numbers are those of include/uapi/linux/{rtnetlink,if_link,if_addr,fib_rules}.h.
 
 from __future__ import annotations
 
-F_REPLACE, F_EXCL, F_CREATE, F_APPEND = 0x100, 0x200, 0x400, 0x800
-
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
