@@ -15,13 +15,11 @@ from .model.session import SessionSettings
 from .model.view import Finding
 from .model.words import Severity
 from .plan.namesakes import clash
-from .plan.policyfile import PolicyFile, parse
+from .plan.policyfile import ENDINGS, LONGEST, PolicyFile, parse
 
 FOLDERS = (Path("/usr/lib/mpathd/policy.d"), Path("/etc/mpathd/policy.d"), Path("/run/mpathd/policy.d"))
 CONNMAN_FOLDER = Path("/var/lib/connman/session_policy_local")  # of its plugin; read where mpathd stands in for it
 GRACE = 0.25  # seconds that a file which is gone stays in force; who watches reads again after that
-LONGEST = 16 * 1024 * 1024  # bytes of a file; ten thousand selectors of the longest form have 1,300,000
-ENDINGS = (".toml", ".policy")
 
 
 class Policies:

@@ -15,17 +15,13 @@ from mpathd.model.errors import ConfigError
 from mpathd.model.path import fit
 from mpathd.model.session import SessionSettings
 from mpathd.plan.namesakes import clash
-from mpathd.plan.policyfile import PolicyFile, parse
+from mpathd.plan.policyfile import ENDINGS, LONGEST, PolicyFile, parse
 
 from . import sessionwords
 from .errors import DONE, FAILED
 from .parse import Order
 from .show import json_text, say
 from .words import clean
-
-# What mpathd reads in its folders, and how many bytes of it.
-ENDINGS = (".toml", ".policy")
-LONGEST = 16 * 1024 * 1024
 
 PLACE = re.compile(r":(\d+):(\d+): ")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 
 from ..model.busaddress import places
@@ -197,6 +197,20 @@ def wrong(path: str, place: Place, text: str, hint: str) -> ConfigError:
     return ConfigError(f"{path}{place}: {text}", hint)
 
 
+def no_key(path: str, place: Place, key: str, section: str, known: Collection[str]) -> ConfigError:
+    """Make the error about a key that nobody knows.
+
+    Args:
+        path: the file.
+        place: where in it.
+        key: as written.
+        section: in which it stands.
+        known: the keys that could stand there.
+    """
+    hint = f"{guess(key, known)}keys: {', '.join(known)}"
+    return wrong(path, place, f"no key '{key}' in [{section}]", hint)
+
+
 def read(text: str, path: str) -> dict[str, object]:
     """Read TOML.
 
@@ -258,8 +272,7 @@ def parse(text: str, path: str) -> Config:
             key = BY_PLACE.get((section, name))
             place = find(text, (section, name))
             if key is None:
-                hint = f"{guess(name, known)}keys: {', '.join(known)}"
-                raise wrong(path, place, f"no key '{name}' in [{section}]", hint)
+                raise no_key(path, place, name, section, known)
             try:
                 values[section, name] = key.check(value)
             except Unfit as error:

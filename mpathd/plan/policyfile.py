@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from ..model.errors import ConfigError, MpathError
-from ..model.near import guess
 from ..model.session import BEARERS, PRIORITY_LAST, ConnectionType, Nat, Origin, SessionSettings, Without
-from .config import Unfit, read, unfit, wrong
+from .config import Unfit, no_key, read, unfit, wrong
 from .place import Place, find, find_item
 from .selectors import parse_all
 
+ENDINGS = (".toml", ".policy")  # of files that mpathd reads in its folders
+LONGEST = 16 * 1024 * 1024  # bytes of one; ten thousand selectors of the longest form have 1,300,000
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NOBODY = 0xFFFFFFFF  # (uid_t)-1, which is no user
 LINK_NAME = 15  # bytes of an interface's name
@@ -196,8 +197,7 @@ def _toml(text: str, path: str, names: Names) -> PolicyFile:
         for key, value in content.items():
             place = find(text, ("session", name, key))
             if key not in known:
-                hint = f"{guess(key, known)}keys: {', '.join(known)}"
-                raise wrong(path, place, f"no key '{key}' in [session.{name}]", hint)
+                raise no_key(path, place, key, f"session.{name}", known)
             field, check, _ = known[key]
             try:
                 values[field] = check(value)
@@ -249,8 +249,7 @@ def _connman(text: str, path: str, names: Names) -> PolicyFile:
                 notes.append(f"{path}{place}: {key} has no meaning here: {CONNMAN_NOTHING[key]}")
                 continue
             if key not in CONNMAN_KEYS:
-                hint = f"{guess(key, CONNMAN_KEYS)}keys: {', '.join(CONNMAN_KEYS)}"
-                raise wrong(path, place, f"no key '{key}' in [{section}]", hint)
+                raise no_key(path, place, key, section, CONNMAN_KEYS)
             try:
                 values.update(_connman_key(key, value, names))
             except Unfit as error:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ctl.program import Result, run
+from mpathd import policies
 from mpathd.ctl import policy
-from mpathd.policies import ENDINGS, LONGEST, Policies
+from mpathd.plan.policyfile import ENDINGS, LONGEST
+from mpathd.policies import Policies
 
 NOWHERE = "unix:path=/nonexistent"
 GOOD = '[session.backup]\nusers = ["root"]\nallowed_bearers = ["ethernet"]\n'
@@ -115,7 +117,8 @@ def test_a_file_that_mpathd_would_not_look_at_is_noted(tmp_path: Path) -> None:
     path.write_text(GOOD)
 
     assert f"  note: {path}: mpathd reads only files that end in .toml or .policy\n" in check(path).out
-    assert (policy.ENDINGS, policy.LONGEST) == (ENDINGS, LONGEST)
+    for module in (policy, policies):
+        assert (vars(module)["ENDINGS"], vars(module)["LONGEST"]) == (ENDINGS, LONGEST)
 
 
 def test_all_files_are_checked_and_one_bad_one_is_enough(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ FLOORS = {
     "reconcile": (("model", "plan", "ports", "endpoints", "alarm"), "the loop knows hands only as Protocols"),
     "codec": ((), "D-Bus messages as bytes and back: it imports nothing of ours"),
     "bus": (("model", "codec"), "the bus face sees the agent as model.agent"),
-    "ctl": (("model", "plan", "accounts", "codec"), "mpathctl talks D-Bus, and reads policy files as mpathd does"),
+    "ctl": (
+        ("model", "plan", "accounts", "disk", "codec"),
+        "mpathctl talks D-Bus, and reads policies as mpathd does",
+    ),
     "agent": (("model", "plan", "ports", "reconcile"), "the loop, as its doors use it"),
     "book": (("model", "plan", "policies", "accounts", "disk"), "the sessions that are asked for"),
     "policies": (("model", "plan", "accounts", "disk"), "policy files on disk"),
@@ -84,7 +87,7 @@ def _imports(path: Path) -> list[tuple[str, tuple[str, ...], int]]:
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join((*base, *((node.module,) if node.module else ())))
             names = tuple(alias.name for alias in node.names)
-            if node.level and not node.module:
+            if node.module == "mpathd" or (node.level and not node.module):
                 out.extend((f"{module}.{name}", (), node.lineno) for name in names)
             else:
                 out.append((module, names, node.lineno))

@@ -11,7 +11,8 @@ import pytest
 
 from mpathd.model.session import SessionSettings
 from mpathd.model.view import Finding
-from mpathd.policies import LONGEST, Policies
+from mpathd.plan.policyfile import LONGEST
+from mpathd.policies import Policies
 
 GOOD = "[session.a]\nusers = [1]\n"
 
