@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import rootless, scenario, state
-from .errors import LabError, NameUnfit, ScenarioError, TopologyError
+from .errors import LabError, WordsError
 from .lab import Lab
 from .rootless import Holder
 from .shell import Shell
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         return 1
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
-        return 2 if isinstance(error, TopologyError | ScenarioError | NameUnfit) else 1
+        return 2 if isinstance(error, WordsError) else 1
     except KeyboardInterrupt:
         return 130
     return code

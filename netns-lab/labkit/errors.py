@@ -17,16 +17,12 @@ class LabError(Exception):
         super().__init__("; ".join(part for part in (what, given, todo) if part))
 
 
-class TopologyError(LabError):
+class WordsError(LabError):
+    """Words on the command line that fit nothing: the exit status tells them from what failed."""
+
+
+class TopologyError(WordsError):
     """A topology file that cannot be used; `what` names file and key."""
-
-
-class NameUnfit(LabError):
-    """A name that no lab can have."""
-
-
-class ScenarioError(LabError):
-    """A scenario that is not there."""
 
 
 class WatchError(LabError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import commands, netns, ra, ready
-from .errors import LabError, NameUnfit
+from .errors import LabError, WordsError
 from .shell import Shell
 from .topology import Advert, Topology, load
 
@@ -40,7 +40,7 @@ class Lab:
         owner: int | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}", name):
-            raise NameUnfit("a lab's name is made of letters, digits, _ . and -", f"given: {name!r}")
+            raise WordsError("a lab's name is made of letters, digits, _ . and -", f"given: {name!r}")
         self.topology = load(topology) if isinstance(topology, str) else topology
         self.name = name
         self.timeout = timeout

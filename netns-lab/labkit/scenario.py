@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import LabError, ScenarioError
+from .errors import LabError, WordsError
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 
@@ -28,10 +28,10 @@ def find(name: str) -> Path:
     """Its file.
 
     Raises:
-        ScenarioError: there is no such scenario.
+        WordsError: there is no such scenario.
     """
     if name not in names():
-        raise ScenarioError("no such scenario", name, f"there are: {' '.join(names()) or 'none yet'}")
+        raise WordsError("no such scenario", name, f"there are: {' '.join(names()) or 'none yet'}")
     return FOLDER / f"{name}.py"
 
 
@@ -39,7 +39,7 @@ def load(name: str) -> Callable[[list[str]], int]:
     """Its `run`.
 
     Raises:
-        ScenarioError: there is no such scenario.
+        WordsError: there is no such scenario.
         LabError: it has no `run`.
     """
     path = find(name)
