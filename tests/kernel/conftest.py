@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,17 @@ _numbers = count(1)
 def fresh_name() -> str:
     """Give a name that no other lab on this machine has, also when two people run the tests at once."""
     return f"kl{os.getpid()}x{next(_numbers)}"
+
+
+@contextmanager
+def namespace() -> Iterator[str]:
+    """A bare network namespace; its name."""
+    name = fresh_name()
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +302,13 @@ def settled(lab: Lab, host: str, dev: str) -> None:
 # Sessions. A file whose lab has more in it says so: shared = lab(...).
 
 shared = lab()
+
+
+@pytest.fixture
+def space() -> Iterator[str]:
+    """A network namespace of its own."""
+    with namespace() as name:
+        yield name
 
 
 @pytest.fixture

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
-import subprocess
-from collections.abc import Iterator
-
-import pytest
 
 from labkit import netns
 from mpathd.kernel.nftables.conntrack import BATCH, Talk, introduce
@@ -24,15 +19,6 @@ KNOWN = [
          socket.inet_pton(socket.AF_INET6, "fd00::2"), b"\x01\xbb")
     for port in range(1, BATCH + 1)
 ]  # fmt: skip
-
-
-@pytest.fixture
-def space() -> Iterator[str]:
-    """A network namespace."""
-    name = f"ks{os.getpid()}answers"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    yield name
-    subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 def sockets(space: str, option: int, size: int) -> tuple[Library, Netfilter]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any, TypeVar
 
 import pytest
 
+from kernel.conftest import namespace
 from labkit import netns
 from mpathd.kernel.nftables import Nftables
 from mpathd.kernel.nftables.encode import messages
@@ -103,23 +103,15 @@ def lessened(whole: Ruleset, chance: random.Random) -> Ruleset:
 @pytest.fixture
 def spaces() -> Iterator[tuple[str, str]]:
     """Two network namespaces."""
-    names = (f"ks{os.getpid()}lib", f"ks{os.getpid()}own")
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-    yield names
-    for name in names:
-        subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-def in_space(space: str, make: Callable[[], T]) -> T:
-    return netns.in_ns(space, make)
+    with namespace() as one, namespace() as other:
+        yield one, other
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_kernel_holds_what_libnftables_would_have_made(spaces: tuple[str, str], seed: int) -> None:
     chance = random.Random(seed)
-    theirs, ours = (in_space(space, Library) for space in spaces)
-    netfilter = in_space(spaces[1], Netfilter)
+    theirs, ours = (netns.in_ns(space, Library) for space in spaces)
+    netfilter = netns.in_ns(spaces[1], Netfilter)
     have, said = ruleset(chance), 0
     for library in (theirs, ours):
         assert library.run(words.whole(have))[1] == ""
@@ -143,7 +135,7 @@ def test_the_kernel_holds_what_libnftables_would_have_made(spaces: tuple[str, st
 
 def test_all_of_it_is_done_or_nothing(spaces: tuple[str, str]) -> None:
     have = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
-    library, netfilter = in_space(spaces[0], Library), in_space(spaces[0], Netfilter)
+    library, netfilter = netns.in_ns(spaces[0], Library), netns.in_ns(spaces[0], Netfilter)
     assert library.run(words.whole(have))[1] == ""
     before = library.run("list table inet mpathd")[0]
     text = "add element inet mpathd marks { 0x2 }\ndelete chain inet mpathd nowhere\nadd chain inet mpathd last\n"
@@ -226,11 +218,11 @@ def test_marks_are_read_as_nft_reads_them() -> None:
 def test_small_changes_need_no_library(spaces: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     have = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
     want = replace(have, tables={"marks": Table("set", "type mark", {"0x2": ""})})
-    hand = in_space(spaces[0], Nftables)
+    hand = netns.in_ns(spaces[0], Nftables)
     try:
         hand.look()
-        assert in_space(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
-        in_space(spaces[0], hand.seal)
+        assert netns.in_ns(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
+        netns.in_ns(spaces[0], hand.seal)
         monkeypatch.setattr(Library, "run", lambda *_: ("", "the library was asked"))
 
         load = Load(want, have)
@@ -255,7 +247,7 @@ def test_what_others_write_right_behind_a_small_change(
 ) -> None:
     have = Ruleset({"marks": Table("set", "type mark", {"0x1": ""})}, {"s_1": Chain(("accept",))})
     want = replace(have, tables={"marks": Table("set", "type mark", {"0x2": ""})})
-    hand, batch = in_space(spaces[0], Nftables), Netfilter.batch
+    hand, batch = netns.in_ns(spaces[0], Nftables), Netfilter.batch
 
     def written(netfilter: Netfilter, *args: Any) -> int:
         number = batch(netfilter, *args)
@@ -264,7 +256,7 @@ def test_what_others_write_right_behind_a_small_change(
 
     try:
         hand.look()
-        assert in_space(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
+        assert netns.in_ns(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
         monkeypatch.setattr(Netfilter, "batch", written)
         assert hand.apply(Load(want, have), words.changes(want, have)) == ""
         monkeypatch.undo()

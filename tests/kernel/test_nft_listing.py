@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from kernel.conftest import namespace
 from labkit import netns
 from mpathd.kernel.nftables import Nftables, late
 from mpathd.kernel.nftables.listing import Listing, counters, listing
@@ -62,11 +62,9 @@ table inet other {
 @pytest.fixture
 def space() -> Iterator[str]:
     """A network namespace of its own with our table, and one of others."""
-    name = f"ks{os.getpid()}list"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    nft(name, OURS)
-    yield name
-    subprocess.run(["ip", "netns", "del", name], check=True)
+    with namespace() as name:
+        nft(name, OURS)
+        yield name
 
 
 def nft(space: str, text: str) -> None:

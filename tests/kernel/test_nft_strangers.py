@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -29,15 +27,6 @@ RULES = {
     "ip daddr 10.0.0.1 tcp dport 3 counter accept": 0,
     "meta priority set 0x30000": 0,
 }
-
-
-@pytest.fixture
-def space() -> Iterator[str]:
-    """A network namespace of its own."""
-    name = f"ks{os.getpid()}str"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    yield name
-    subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 def run(space: str, *argv: str, text: str = "") -> None:
