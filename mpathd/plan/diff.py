@@ -144,10 +144,12 @@ def turned(
     # While there is no way at all they are refused by their mark, which a socket that is closed needs.
     ways = [want.tables.get(name, NO_TABLE).elements for name in WAYS if name.startswith("ok")]
     turns = [mark for mark in marks if any(key.startswith(f"{mark} ") for elements in ways for key in elements)]
-    ended = sorted(mark for mark in known if mark not in there)
-    lost = {mark: _lost(mark, want, have, links) for mark in turns if mark in there}
-    gone = [Connections(int(mark, 16), numbers.mark_mask, lost=lost.get(mark, ())) for mark in turns]
-    gone += [Connections(int(mark, 16), numbers.mark_mask, ended=True) for mark in ended]
+    gone = [Connections(int(m, 16), numbers.mark_mask, lost=_lost(m, want, have, links)) for m in turns]
+    # Counters have their names from the birth of their sessions: one that goes on under another mark has not ended.
+    before, now = (ruleset.tables.get("dropped", NO_TABLE).elements for ruleset in (old, want))
+    stay = set(now.values())
+    for mark in sorted(mark for mark in known if mark not in there):
+        gone.append(Connections(int(mark, 16), numbers.mark_mask, ended=before.get(mark) not in stay))
     return tuple(Step(Verb.DELETE, connections) for connections in gone)
 
 
