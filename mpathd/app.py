@@ -178,7 +178,7 @@ def dry_run(loop: LiveAgent, machine: Machine) -> int:
         print(f"# {finding.code}: {finding.text}; cure: {finding.cure}")
     have = replace(loop.known(world, wanted.kernel), sockets=machine.recognise(wanted.kernel.sockets))
     for step in diff(wanted.kernel, have, world.rules, world.foreign):
-        print(step.what.text if isinstance(step.what, Load) else step)
+        print("".join(step.what.texts) if isinstance(step.what, Load) else step)
     for change in changes:
         print(change)
     sys.stdout.flush()

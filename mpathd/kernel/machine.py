@@ -151,7 +151,7 @@ class Machine:
             # ENOENT: there were none; EINVAL and the like: this kernel tracks no connections, so there are none either.
             return Refusal(str(step), number, os.strerror(number)) if number == errno.EPERM else None
         assert isinstance(step.what, Load)
-        error = self._nftables.apply(step.what, step.what.text)
+        error = self._nftables.apply(step.what)
         return Refusal(str(step), errno.EINVAL, error) if error else None
 
     def make_home(self, group: str) -> None:

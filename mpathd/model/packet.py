@@ -220,22 +220,25 @@ class Ruleset:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One nft transaction.
+    """What leads to a ruleset: one nft transaction, or several where one would open a gap.
 
     Args:
         want: what the table is to hold.
         have: what it holds; None if that is not known.
-        text: the transaction in nft's words.
+        texts: the transactions in nft's words.
+        tables: the sets and maps that they speak of, by name.
     """
 
     want: Ruleset
     have: Ruleset | None = None
-    text: str = field(default="", compare=False)
+    texts: tuple[str, ...] = field(default=(), compare=False)
+
+    tables: Mapping[str, Table] = field(default_factory=dict, compare=False)
 
     @property
     def anew(self) -> bool:
         """Whether the table is made anew, and counts from zero."""
-        return self.text.startswith("add table")
+        return any(text.startswith("add table") for text in self.texts)
 
     def __hash__(self) -> int:
         return len(self.want.chains)  # contents are compared, and a pass has one of these

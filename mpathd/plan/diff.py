@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from itertools import pairwise
 
 from ..model.marking import Marking
 from ..model.mptcp import Change
@@ -17,7 +18,8 @@ from ..model.numbers import Numbers
 from ..model.packet import NO_TABLE, Connections, Load, Ruleset, differences
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from ..model.world import Link
-from .nft import changes, whole
+from .bridge import bridge
+from .nft import changes, differing, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
 WAYS, OWN = ("ok4", "ok6", "nat4", "nat6"), ("own4", "own6")  # sets of plan/packets.py
@@ -115,13 +117,20 @@ def diff(
 
 
 def load(want: Ruleset, have: Ruleset | None) -> Load:
-    """Give the transaction that leads to a ruleset.
+    """Give the transactions that lead to a ruleset.
 
     Args:
         want: what our table is to hold.
         have: what it holds; None makes it anew.
     """
-    return Load(want, have, whole(want) if have is None else changes(want, have))
+    if have is None:
+        return Load(want, have, (whole(want),), want.tables)
+    differ = differing(want, have)
+    between = bridge(want, have, differ)
+    steps = (have, *between, want)
+    texts = tuple(changes(after, before, None if between else differ) for before, after in pairwise(steps))
+    tables = {name: table for ruleset in steps for name, table in ruleset.tables.items()}
+    return Load(want, have, texts, tables)
 
 
 def turned(

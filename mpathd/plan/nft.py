@@ -81,36 +81,59 @@ def _misread(table: Table) -> bool:
     return len(table.type.split(" . ")) > KNOWN_FIELDS
 
 
+Differ = Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]  # by the name of a table: what goes, what comes
+
+
+def differing(want: Ruleset, have: Ruleset) -> Differ:
+    """Give what goes from tables and what comes; mostly a few are others, and the rest the same objects.
+
+    Args:
+        want: what there is to be.
+        have: what there is.
+    """
+    pairs = ((n, have.tables.get(n, NO_TABLE), want.tables.get(n, NO_TABLE)) for n in {**have.tables, **want.tables})
+    return {name: differences(old, new) for name, old, new in pairs if old is not new}
+
+
+def remade(have: Ruleset, differ: Differ) -> frozenset[str]:
+    """Give the names of the maps that are made anew, since to change them takes longer or is refused.
+
+    Args:
+        have: what there is.
+        differ: what is to go from each table, and to come.
+    """
+    return frozenset(
+        name
+        for name, (goes, comes) in differ.items()
+        if name in have.tables
+        and (
+            (have.tables[name].interval and len(goes) * len(have.tables[name].elements) > COSTLY)
+            or (_misread(have.tables[name]) and (goes or comes))
+        )
+    )
+
+
 def _uses(chain: Chain, tables: Iterable[str]) -> bool:
     return any(rule.endswith(f"@{name}") for name in tables for rule in chain.rules)
 
 
-def changes(want: Ruleset, have: Ruleset) -> str:
+def changes(want: Ruleset, have: Ruleset, differ: Differ | None = None) -> str:
     """Give the text that turns one ruleset into another.
 
     Args:
         want: what the table is to hold.
         have: what it holds.
+        differ: how their tables differ, if that is known.
     """
     if want.empty or have.empty:
         return whole(want)
+    differ = differing(want, have) if differ is None else differ
     fresh = [name for name in want.chains if name not in have.chains]
     gone = [name for name in have.chains if name not in want.chains]
-    # Mostly a few are others, and the rest the same objects.
-    tables = {name: table for name, table in want.tables.items() if have.tables.get(name) is not table}
+    tables = {name: table for name, table in want.tables.items() if name in differ}
     if any(name in have.tables and have.tables[name].words() != table.words() for name, table in tables.items()):
         return whole(want)  # a map of another type under an old name: rules refer to it, so all is made anew
-    differ = {
-        name: differences(table, want.tables.get(name, NO_TABLE))
-        for name, table in have.tables.items()
-        if want.tables.get(name) is not table
-    }
-    anew = {
-        name
-        for name, (goes, comes) in differ.items()
-        if (have.tables[name].interval and len(goes) * len(have.tables[name].elements) > COSTLY)
-        or (_misread(have.tables[name]) and (goes or comes))
-    }
+    anew = remade(have, differ)
     lines = list(_chain_first(want.chains, fresh))
     lines += [f"add counter {TABLE} {name}" for name in sorted(want.counters - have.counters)]
     lines += [_declare(name, table) for name, table in tables.items() if name not in have.tables]
@@ -124,9 +147,9 @@ def changes(want: Ruleset, have: Ruleset) -> str:
             lines.append(f"delete {have.tables[name].kind} {TABLE} {name}")
             lines += [_declare(name, want.tables[name])] if name in want.tables else []
         else:
-            lines += _elements("delete", name, have.tables[name].kind, goes)
+            lines += _elements("delete", name, have.tables.get(name, NO_TABLE).kind, goes)
     for name, table in tables.items():
-        comes = table.elements if name in anew or name not in differ else differ[name][1]
+        comes = table.elements if name in anew else differ[name][1]
         lines += _elements("add", name, table.kind, comes)
     for name in changed:
         lines += _fill(name, want.chains[name])

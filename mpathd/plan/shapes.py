@@ -28,6 +28,8 @@ Shape = tuple[str, ...]  # nft's words for the fields of a key
 Key = tuple[Shape, str, Box, int]  # with the element's text, the same as numbers, and how much of the world it is
 EVERYTHING: Key = ((), "", (), 1)
 
+FINDS = "m"  # names of the maps that find sessions begin so, and a _
+
 # Fields in the order in which they stand in keys, and how the names of maps call them.
 FIELDS = {
     "meta skuid": "u",
@@ -265,7 +267,7 @@ def _maps(shape: Shape, shared: tuple[tuple[str, Share], ...], old: Made | None)
         old: what there was.
     """
     expression = " . ".join(shape)
-    name, type_ = "_".join(["m", *(FIELDS[word] for word in shape)]), f"typeof {expression} : verdict"
+    name, type_ = "_".join([FINDS, *(FIELDS[word] for word in shape)]), f"typeof {expression} : verdict"
     exact: dict[str, str] = {}
     for verdict, share in reversed(shared):  # the better session has the last word
         exact.update(dict.fromkeys(share.exact, verdict))

@@ -78,7 +78,9 @@ class Player:
         loads = [step.what for step in done.steps if isinstance(step.what, Load)]
         if len(loads) != 1 or done.refused:
             raise LabError(f"{what}: not one transaction but {len(loads)}", str(done.refused)[:500])
-        (_, error), alone = self.there.do(lambda: timed(lambda: self.library.run(loads[0].text)))
+        (_, error), alone = self.there.do(
+            lambda: timed(lambda: [self.library.run(text) for text in loads[0].texts][-1])
+        )
         if error:
             raise LabError(f"{what}: nft refuses in the twin what it took before", error[:500])
         self.here.do(self.machine.seal_nft)  # what the daemon does when it has heard of its own write

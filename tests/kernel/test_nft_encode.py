@@ -17,8 +17,9 @@ from mpathd.kernel.nftables import Nftables
 from mpathd.kernel.nftables.encode import messages
 from mpathd.kernel.nftables.library import Library
 from mpathd.kernel.nftables.netlink import Netfilter
-from mpathd.model.packet import COUNTS, Chain, Load, Ruleset, Table
+from mpathd.model.packet import COUNTS, Chain, Ruleset, Table
 from mpathd.plan import nft as words
+from mpathd.plan.diff import load
 from mpathd.plan.packets import LATE, SHARED
 
 T = TypeVar("T")
@@ -221,12 +222,12 @@ def test_small_changes_need_no_library(spaces: tuple[str, str], monkeypatch: pyt
     hand = netns.in_ns(spaces[0], Nftables)
     try:
         hand.look()
-        assert netns.in_ns(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
+        assert netns.in_ns(spaces[0], lambda: hand.apply(load(have, None))) == ""
         netns.in_ns(spaces[0], hand.seal)
         monkeypatch.setattr(Library, "run", lambda *_: ("", "the library was asked"))
 
-        load = Load(want, have)
-        assert hand.apply(load, words.changes(want, have)) == ""
+        due = load(want, have)
+        assert hand.apply(due) == ""
         assert hand.look() == (want, want.digest())
         hand.seal()
         assert not hand.unsealed
@@ -234,8 +235,8 @@ def test_small_changes_need_no_library(spaces: tuple[str, str], monkeypatch: pyt
         # What is refused has the library's words, and so has a kernel that tells of no generation.
         with monkeypatch.context() as without:
             without.setattr(Netfilter, "generation", lambda _: -1)
-            assert hand.apply(load, words.changes(want, have)) == "the library was asked"
-        assert hand.apply(load, words.changes(want, have)) == "the library was asked"
+            assert hand.apply(due) == "the library was asked"
+        assert hand.apply(due) == "the library was asked"
     finally:
         monkeypatch.undo()
         hand.close()
@@ -256,9 +257,9 @@ def test_what_others_write_right_behind_a_small_change(
 
     try:
         hand.look()
-        assert netns.in_ns(spaces[0], lambda: hand.apply(Load(have), words.whole(have))) == ""
+        assert netns.in_ns(spaces[0], lambda: hand.apply(load(have, None))) == ""
         monkeypatch.setattr(Netfilter, "batch", written)
-        assert hand.apply(Load(want, have), words.changes(want, have)) == ""
+        assert hand.apply(load(want, have)) == ""
         monkeypatch.undo()
         assert (hand.look()[0] is want) is ours
     finally:

@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, TypeVar
 
@@ -16,9 +17,8 @@ from labkit import netns
 from mpathd.kernel.nftables import Nftables, late
 from mpathd.kernel.nftables.listing import Listing, counters, listing
 from mpathd.kernel.nftables.netlink import Netfilter
-from mpathd.model.packet import Chain, Load, Ruleset, Table
-from mpathd.plan import nft as words
-from mpathd.plan.nft import whole
+from mpathd.model.packet import Chain, Ruleset, Table
+from mpathd.plan.diff import load
 from mpathd.plan.packets import LATE
 
 T = TypeVar("T")
@@ -171,14 +171,14 @@ def test_what_packets_have_put_into_a_set_outlives_a_table_made_anew(space: str)
     """By it the last words of closed sockets are known, which no selector knows: they are refused, and do not leak."""
     late = Table("set", f"type ipv6_addr . inet_proto . inet_service . inet_service; {LATE}")
     want = Ruleset({"late6": late, "empty": late}, {"one": Chain(("accept",))})
-    load = Load(want, None, words.whole(want))
+    due = load(want, None)
     hand = netns.in_ns(space, Nftables)
     try:
-        assert netns.in_ns(space, lambda: (hand.look(), hand.apply(load, load.text))[1]) == ""
+        assert netns.in_ns(space, lambda: (hand.look(), hand.apply(due))[1]) == ""
         nft(space, "add element inet mpathd late6 { 2001:db8::9 . tcp . 443 . 50000, 2001:db8::9 . udp . 53 . 50001 }")
 
-        assert netns.in_ns(space, lambda: hand.apply(load, load.text)) == ""
-        assert netns.in_ns(space, lambda: hand.apply(load, load.text)) == ""
+        assert netns.in_ns(space, lambda: hand.apply(due)) == ""
+        assert netns.in_ns(space, lambda: hand.apply(due)) == ""
     finally:
         hand.close()
 
@@ -201,7 +201,7 @@ def test_what_an_ended_session_has_sent_is_not_late(space: str) -> None:
     keys = frozenset(every)
     try:
         hand.look()
-        assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
+        assert netns.in_ns(space, lambda: hand.apply(load(want, None))) == ""
         for name, address in (("late4", "192.0.2.7"), ("late6", "2001:db8::7")):
             said = (f"{address} . udp . {port} . 9" for port in range(1, 3001))
             nft(space, f"add element inet mpathd {name} {{ {', '.join(said)} }}")
@@ -238,7 +238,7 @@ def test_what_others_write_right_behind_us_is_told_apart(space: str, text: str, 
     hand = netns.in_ns(space, Nftables)
     try:
         hand.look()
-        assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
+        assert netns.in_ns(space, lambda: hand.apply(load(want, None))) == ""
         assert hand.unsealed
         assert hand.look() == (want, want.digest())
         nft(space, text)
@@ -260,10 +260,10 @@ def test_after_a_write_that_was_refused_it_is_known_whether_there_is_a_table(
     hand = netns.in_ns(space, Nftables)
     try:
         hand.look()
-        assert netns.in_ns(space, lambda: hand.apply(Load(have), whole(have))) == ""
+        assert netns.in_ns(space, lambda: hand.apply(load(have, None))) == ""
         nft(space, text)
-        bad = words.changes(want, have) + "delete chain inet mpathd nowhere\n"
-        assert netns.in_ns(space, lambda: hand.apply(Load(want, have), bad)) != ""
+        bad = replace(load(want, have), texts=("delete chain inet mpathd nowhere\n",))
+        assert netns.in_ns(space, lambda: hand.apply(bad)) != ""
         assert hand.look() == found
     finally:
         hand.close()
@@ -292,7 +292,7 @@ def test_what_others_write_while_we_seal_is_told_apart(
 
     try:
         hand.look()
-        assert netns.in_ns(space, lambda: hand.apply(Load(want), whole(want))) == ""
+        assert netns.in_ns(space, lambda: hand.apply(load(want, None))) == ""
         with monkeypatch.context() as meanwhile:
             meanwhile.setattr("mpathd.kernel.nftables.hand.listing", listed)
             netns.in_ns(space, hand.seal)

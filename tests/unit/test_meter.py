@@ -115,7 +115,7 @@ class Scene:
             tables[name] = Table.of("set", f"type mark . ifname{COUNTS}", tuple(kept))
         lost = frozenset(counter("d", born) for born in births)
         want = Ruleset(tables, {"c": Chain((str(births), without, link))}, lost)
-        step = Step(Verb.ADD, Load(want, self.have, "add table x" if self.have is None else text))
+        step = Step(Verb.ADD, Load(want, self.have, ("add table x" if self.have is None else text,)))
         assert self.meter.apply([step]) == ((step,), ())
         self.have = want
 

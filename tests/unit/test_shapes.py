@@ -23,126 +23,19 @@ from mpathd.model.selector import WITH_PORTS, FlowSelector
 from mpathd.model.session import Origin, Session, SessionSettings
 from mpathd.model.words import Prefix
 from mpathd.plan import nft, shapes
-from mpathd.plan.nft import changes, whole
+from mpathd.plan.diff import load
+from mpathd.plan.nft import whole
 from mpathd.plan.packets import ruleset
 from mpathd.plan.sessions import Choice
-from mpathd.plan.shapes import Lookup, lookups
-
-# A small world, so that selectors overlap often.
-SPACE4 = [Prefix(f"{n}/32") for n in ("10.0.0.1", "10.0.0.2", "10.0.1.1")] + [
-    Prefix(n) for n in ("10.0.0.0/24", "10.0.0.0/16", "10.0.0.0/31", "0.0.0.0/0")
-]
-SPACE6 = [Prefix(n) for n in ("fd00::1/128", "fd00::/64", "fd00::/16", "fd00::2/128")]
-PORTS = [(1, 1), (2, 2), (1, 2), (2, 3), (1, 4), (3, 4)]
-ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2")
-
-
-def _flow(space: Sequence[Prefix]) -> st.SearchStrategy[FlowSelector]:
-    prefix = st.none() | st.sampled_from(space)
-    port = st.none() | st.sampled_from(PORTS)
-    plain = st.builds(FlowSelector, prefix, prefix, st.none() | st.sampled_from([1, 6, 17, 47]))
-    return plain | st.builds(FlowSelector, prefix, prefix, st.sampled_from([6, 17]), port, port)
-
-
-FLOWS = _flow(SPACE4) | _flow(SPACE6)
-SESSIONS = st.lists(
-    st.tuples(st.lists(FLOWS, max_size=6), st.lists(st.integers(1, 3), max_size=2), st.sampled_from([1, 2])),
-    min_size=1,
-    max_size=5,
-)
-# user, source, destination, protocol, source port, destination port
-Packet = tuple[int, str, str, int, int, int]
-PACKETS = st.tuples(
-    st.integers(1, 3),
-    st.sampled_from(ADDRESSES),
-    st.sampled_from(ADDRESSES),
-    st.sampled_from([1, 6, 17, 47]),
-    st.integers(1, 5),
-    st.integers(1, 5),
-).filter(lambda p: (":" in p[1]) == (":" in p[2]))
-
-
-def _sessions(drawn: Sequence[tuple[list[FlowSelector], list[int], int]]) -> tuple[Session, ...]:
-    return tuple(
-        Session(
-            SessionSettings(
-                f"s{n}",
-                Origin.POLICY,
-                "x",
-                selectors=tuple(dict.fromkeys(flows)),
-                users=tuple(users),
-                priority=priority,
-            ),
-            n,
-        )
-        for n, (flows, users, priority) in enumerate(drawn, 1)
-    )
-
-
-# A narrow model of nft's lookup: the key's fields as numbers, an element's as ranges.
-
-FIELDS = (
-    "meta skuid",
-    "meta skgid",
-    "ip saddr",
-    "ip daddr",
-    "ip6 saddr",
-    "ip6 daddr",
-    "meta l4proto",
-    "th sport",
-    "th dport",
-)
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
-
-
-def _value(field: str, packet: Packet) -> int | None:
-    """The packet's value; None if the packet has no such field, so that the expression breaks the rule."""
-    user, source, destination, protocol, sport, dport = packet
-    match field:
-        case "meta skuid":
-            return user
-        case "meta l4proto":
-            return protocol
-        case "th sport" | "th dport":
-            # nft reads the transport header's first words, whatever the protocol is
-            return {"th sport": sport, "th dport": dport}[field]
-    family, word = field.split()
-    address = source if word == "saddr" else destination
-    return int(ipaddress.ip_address(address)) if (family == "ip6") is (":" in address) else None
-
-
-def _range(text: str) -> tuple[int, int]:
-    if text in PROTOCOLS:
-        return PROTOCOLS[text], PROTOCOLS[text]
-    if text.isdigit():
-        return int(text), int(text)
-    low, dash, high = text.partition("-")
-    if dash and low.isdigit():
-        return int(low), int(high)
-    if dash:
-        return int(ipaddress.ip_address(low)), int(ipaddress.ip_address(high))
-    network = ipaddress.ip_network(text)
-    return int(network[0]), int(network[-1])
-
-
-def _element(text: str) -> list[tuple[int, int]]:
-    return [_range(part) for part in text.split(" . ")]
-
-
-def _looked_up(look: Lookup, packet: Packet) -> str:
-    values = [_value(field, packet) for field in look.expression.split(" . ")]
-    if None in values:
-        return ""
-    for text, verdict in look.table.elements.items():
-        if all(low <= (value or 0) <= high for value, (low, high) in zip(values, _element(text), strict=True)):
-            return verdict
-    return ""
+from mpathd.plan.shapes import lookups
+from unit.helpers_shapes import FLOWS, PACKETS, SESSIONS, Packet, element, looked_up
+from unit.helpers_shapes import sessions as made_sessions
 
 
 def _found(sessions: Sequence[Session], packet: Packet) -> str:
     looks, everything = lookups(sessions)
     for look in looks:
-        if verdict := _looked_up(look, packet):
+        if verdict := looked_up(look.expression, look.table.elements, packet):
             return verdict
     return f"goto s_{everything[0]}" if everything else ""
 
@@ -200,7 +93,7 @@ def _best(sessions: Sequence[Session], packet: Packet) -> set[str]:
 def test_maps_give_what_the_rule_gives(
     drawn: list[tuple[list[FlowSelector], list[int], int]], packets: list[Packet]
 ) -> None:
-    sessions = _sessions(drawn)
+    sessions = made_sessions(drawn)
     for packet in packets:
         assert _found(sessions, packet) in _best(sessions, packet), packet
 
@@ -209,9 +102,9 @@ def test_maps_give_what_the_rule_gives(
 @given(SESSIONS)
 def test_no_layer_has_keys_that_overlap(drawn: list[tuple[list[FlowSelector], list[int], int]]) -> None:
     """Nft refuses interval maps with keys that overlap in part, and tells twins by their order only."""
-    looks, _ = lookups(_sessions(drawn))
+    looks, _ = lookups(made_sessions(drawn))
     for look in looks:
-        for one, other in combinations([_element(text) for text in look.table.elements], 2):
+        for one, other in combinations([element(text) for text in look.table.elements], 2):
             assert not all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(one, other, strict=True)), look
 
 
@@ -220,7 +113,7 @@ def test_no_layer_has_keys_that_overlap(drawn: list[tuple[list[FlowSelector], li
 def test_the_order_in_which_sessions_come_says_nothing(
     drawn: list[tuple[list[FlowSelector], list[int], int]], chance: random.Random
 ) -> None:
-    sessions = list(_sessions(drawn))
+    sessions = list(made_sessions(drawn))
     before = lookups(sessions)
     chance.shuffle(sessions)
     assert lookups(sessions) == before
@@ -246,7 +139,7 @@ def test_what_was_there_before_says_nothing(
     drawn: list[tuple[list[FlowSelector], list[int], int]], changed: list[tuple[int, FlowSelector]]
 ) -> None:
     """What a call remembers makes the next one quick, and leads to the same maps."""
-    before, after = (_sessions(d) for d in (drawn, [*_toggled(drawn, changed)]))
+    before, after = (made_sessions(d) for d in (drawn, [*_toggled(drawn, changed)]))
     lookups(before)
     quick = lookups(after)
     with pytest.MonkeyPatch.context() as patch:
@@ -297,7 +190,7 @@ def test_ten_thousand_selectors(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _ruleset(drawn: list[tuple[list[FlowSelector], list[int], int]], extra: int) -> Ruleset:
-    choices = [Choice(session, {}, (), {}) for session in _sessions(drawn)]
+    choices = [Choice(session, {}, (), {}) for session in made_sessions(drawn)]
     made = ruleset(choices, (), Numbers())
     if not extra or made.empty:
         return made
@@ -340,9 +233,9 @@ def test_changes_lead_to_what_is_written_whole(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nft, "COSTLY", costly)
-        text = changes(want, have)
+        texts = load(want, have).texts
     anew = netns.in_ns(space, lambda: _listing(whole(want)))
-    changed = netns.in_ns(space, lambda: _listing(whole(have), text))
+    changed = netns.in_ns(space, lambda: _listing(whole(have), *texts))
     assert changed == anew
 
 
@@ -364,7 +257,7 @@ def test_nft_changes_maps_of_six_fields(
 
     have, want = made(old), made(fresh)
     anew = netns.in_ns(space, lambda: _listing(whole(want)))
-    assert netns.in_ns(space, lambda: _listing(whole(have), changes(want, have))) == anew
+    assert netns.in_ns(space, lambda: _listing(whole(have), *load(want, have).texts)) == anew
 
 
 def _listing(*texts: str) -> list[str]:

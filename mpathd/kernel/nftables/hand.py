@@ -136,16 +136,16 @@ class Nftables:
         """Give what the counters in our table have counted, by name."""
         return counters(self._netfilter, NAME)
 
-    def apply(self, load: Load, text: str) -> str:
-        """Write a transaction and give the error, empty if it is done. All of it is done, or nothing.
+    def apply(self, load: Load) -> str:
+        """Write transactions and give the error, empty if all is done. Of each one all is done, or nothing.
 
         Args:
-            load: what it leads to.
-            text: in nft's words.
+            load: what they lead to.
         """
         library = self._open()
         if library is None:
             return self.missing
+        text, *rest = load.texts
         seal = self._listing.seal if self._listing is not None else ""
         more = "" if load.anew or not seal else f"delete set {TABLE} {seal}\n"
         if load.anew and self._digest:
@@ -153,17 +153,22 @@ class Nftables:
         if not self._digest and not load.want.empty:  # with the first table conntrack begins to watch
             self._openers.tell()
         before = self._netfilter.generation()
-        tables = {**(load.have.tables if load.have is not None else {}), **load.want.tables}
+        tables = load.tables
         error, after = self._run(library, text + more, tables, before)
         if error and load.anew and more:  # a set of another version may have held something else
             error, after = self._run(library, text, tables, before)
+        made = [after]
+        for text in rest:
+            if not error:
+                error, after = self._run(library, text, tables, after)
+                made.append(after)
         # Each transaction counts one: if somebody else's came in between, nobody knows what the table holds now.
-        ours = not error and after == before + 1
+        ours = not error and after == before + len(made)
         self._unread, self._unsealed = False, ours and not load.want.empty
         self._listing = None if ours else listing(self._netfilter, NAME)
         self._generation = after if ours else -2
         if ours:
-            self._made.append(after)
+            self._made.extend(made)
             self._anew = after if load.anew else self._anew
             self._known, self._digest = load.want, "" if load.want.empty else load.want.digest()
         else:

@@ -1,0 +1,156 @@
+"""The steps between two rulesets, so that a packet in the midst of the change is still found to be its session's.
+
+Kernel (net/netfilter, and docs/decisions/016-no-gap-between-rulesets.md): a packet reads once, when it comes to a
+chain, whose generation's rules it follows, and its lookups are those of the generation that is current when they are
+made. What is in the midst of the rules when a transaction is committed sees old rules over new elements: a chain that
+came with it is empty for that packet, a map that went finds nothing. And what changes in a map of prefixes and ranges
+is found a little later than its rules. Rule: first all that finds sessions comes, then maps that are there change, then
+it goes; keys that cannot stand beside old ones are in a map aside, which is asked before theirs, until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from ..model.packet import NO_TABLE, Chain, Ruleset, Table
+from .nft import Differ, remade
+from .shapes import FINDS
+
+T = TypeVar("T")
+# What a connection's mark leads to. A mark that goes is given no more from the first step on, so that what has it has
+# been routed when its rules go, behind the last one.
+BY_CONNECTION = ("kept", "carried")
+ASIDE = "_aside"  # behind the name of a map
+LOOKUP, GIVES_ALL = f" vmap @{FINDS}_", "goto s_"
+
+
+def bridge(want: Ruleset, have: Ruleset, differ: Differ) -> tuple[Ruleset, ...]:
+    """Give the rulesets that are to be there in between; none where one transaction opens no gap.
+
+    Args:
+        want: what the table is to hold.
+        have: what it holds.
+        differ: how their tables differ.
+    """
+    if want.empty or have.empty:
+        return ()
+    finding = _finds(differ)
+    anew = remade(have, finding) & want.tables.keys()
+    comes = any(new for _, new in finding.values()) or _everything(want) - _everything(have)
+    goes = any(old for old, _ in finding.values()) or _everything(have) - _everything(want)
+    return _moved(want, have, finding, anew) if anew or (comes and goes) else _chains_apart(want, have, finding)
+
+
+def _chains_apart(want: Ruleset, have: Ruleset, finding: Differ) -> tuple[Ruleset, ...]:
+    """Only keys come, or only keys go: chains are there before those that lead to them, and go behind them."""
+    counters = have.counters | want.counters
+    both = finding.keys() & have.tables.keys() & want.tables.keys()
+    if any(_rivals(have, name, _elsewhere(finding[name][1], have)) for name in both):
+        return (Ruleset(have.tables, {**want.chains, **have.chains}, counters),)
+    ranges = (name for name in both if have.tables[name].interval)
+    if any(_rivals(want, name, _elsewhere(finding[name][0], want)) for name in ranges):
+        return (Ruleset(want.tables, {**have.chains, **want.chains}, counters),)
+    return ()
+
+
+def _moved(want: Ruleset, have: Ruleset, finding: Differ, anew: frozenset[str]) -> tuple[Ruleset, ...]:
+    """Keys come and go, and some of them are the same packets'."""
+    before, after = _finds(have.tables), _finds(want.tables)
+    changing = [name for name in finding if name in before and name in after]
+    tables, aside = {**after, **before}, dict[str, Table]()
+    for name in changing:
+        (old, new), there = finding[name], before[name]
+        if name in anew:
+            beside = after[name].elements
+        elif there.interval and old:
+            beside = new
+        else:  # two sessions may not have one key, and what leads to new chains is found by new rules only
+            beside = {**{key: value for key, value in new.items() if key in there.elements}, **_elsewhere(new, have)}
+            more = {key: value for key, value in new.items() if key not in beside}
+            tables[name] = replace(there, elements={**there.elements, **more}, shares=())
+        if beside:
+            aside[name] = replace(there, elements=beside, shares=())
+    shared = {name: _union(have.tables.get(name), want.tables.get(name)) for name in {**have.tables, **want.tables}}
+    shared |= {name: want.tables[name] for name in BY_CONNECTION if name in want.tables}
+    tables = shared | tables | {name + ASIDE: table for name, table in aside.items()}
+    looking = {name: _looking(chain, have.chains.get(name), aside, after) for name, chain in want.chains.items()}
+    chains, counters = {**have.chains, **looking}, have.counters | want.counters
+    steps = [Ruleset(tables, chains, counters)]
+    if any(name in anew or before[name].interval for name in changing):  # aside must stay until they have changed
+        steps.append(Ruleset(tables | {name: after[name] for name in changing}, chains, counters))
+    return tuple(steps)
+
+
+def _finds(tables: Mapping[str, T]) -> dict[str, T]:
+    """Those of the maps by which sessions are found."""
+    return {name: table for name, table in tables.items() if name.startswith(f"{FINDS}_")}
+
+
+def _everything(ruleset: Ruleset) -> frozenset[str]:
+    """The rules that give a session all that no map has found."""
+    return frozenset(rule for chain in ruleset.chains.values() for rule in _catching(chain.rules))
+
+
+def _catching(rules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(rule for rule in rules if rule.startswith(GIVES_ALL))
+
+
+def _elsewhere(elements: Mapping[str, str], rules: Ruleset) -> Mapping[str, str]:
+    """Those that lead to chains that a ruleset has not."""
+    return {key: value for key, value in elements.items() if value.removeprefix("goto ") not in rules.chains}
+
+
+def _rivals(ruleset: Ruleset, name: str, keys: Mapping[str, str]) -> bool:
+    """Whether what keys of a map catch may be another session's by a lookup behind it."""
+    rules = ruleset.chains["output"].rules
+    at = next((at for at, rule in enumerate(rules) if rule.endswith(f" vmap @{name}")), len(rules))
+    behind = [rule for rule in rules[at + 1 :] if _is_find(rule)]
+    if not keys or not behind:
+        return False
+    mine, parts = _fields(rules[at]), [key.split(" . ") for key in keys]
+    for rule in behind:
+        fields, table = _fields(rule), ruleset.tables.get(_map(rule), NO_TABLE)
+        if table is NO_TABLE or table.interval or not set(fields) <= set(mine):
+            return True
+        places = [mine.index(field) for field in fields]
+        for key in parts:
+            seen = [key[place] for place in places]
+            if any("-" in value or "/" in value for value in seen) or " . ".join(seen) in table.elements:
+                return True
+    return False
+
+
+def _union(one: Table | None, other: Table | None) -> Table:
+    """What two sets have together; where they differ in a value, that of the other."""
+    if one is None or other is None or one is other:
+        return other or one or NO_TABLE
+    return replace(other, elements={**one.elements, **other.elements}, shares=())
+
+
+def _looking(want: Chain, have: Chain | None, aside: Mapping[str, Table], after: Mapping[str, Table]) -> Chain:
+    """A chain that looks aside too, and behind all that it is to look at, at what goes."""
+    last = next((at for at, rule in reversed(tuple(enumerate(want.rules, 1))) if _is_find(rule)), 0)
+    if not last:
+        return want
+    rules: list[str] = []
+    for rule in want.rules[:last]:
+        if _map(rule) in aside:
+            rules.append(f"{rule}{ASIDE}")
+        rules.append(rule)
+    old, catching = have.rules if have is not None else (), _catching(rules)
+    rules[len(rules) - len(catching) :] = [rule for rule in old if LOOKUP in rule and _map(rule) not in after]
+    return Chain((*rules, *(catching or _catching(old)), *want.rules[last:]), want.head)
+
+
+def _is_find(rule: str) -> bool:
+    return LOOKUP in rule or rule.startswith(GIVES_ALL)
+
+
+def _map(rule: str) -> str:
+    return rule.rpartition(" vmap @")[2] if " vmap @" in rule else ""
+
+
+def _fields(rule: str) -> list[str]:
+    return rule.rpartition(" vmap @")[0].split(" . ")
