@@ -15,13 +15,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..model.packet import NO_TABLE, Chain, Ruleset, Table
-from .nft import Differ, remade
+from .nft import Differ, differing, remade
 from .shapes import FINDS
 
 T = TypeVar("T")
-# What a connection's mark leads to. A mark that goes is given no more from the first step on, so that what has it has
-# been routed when its rules go, behind the last one.
-BY_CONNECTION = ("kept", "carried")
+# Of these a step has what is wanted, and no more. What a connection's mark leads to: a mark that goes is given no more
+# from the first step on. And what elements count by: the next one of the same name would count a second time. The guard
+# knows such a mark until the last step, and drops what still has it.
+WANTED = ("kept", "carried", "sent", "received")
 ASIDE = "_aside"  # behind the name of a map
 LOOKUP, GIVES_ALL = f" vmap @{FINDS}_", "goto s_"
 
@@ -37,10 +38,33 @@ def bridge(want: Ruleset, have: Ruleset, differ: Differ) -> tuple[Ruleset, ...]:
     if want.empty or have.empty:
         return ()
     finding = _finds(differ)
-    anew = remade(have, finding) & want.tables.keys()
+    if not _moves(want, have, differ):
+        return _chains_apart(want, have, finding)
+    return tuple(step for step in _moved(want, have, finding) if step != have)
+
+
+def halfway(want: Ruleset, have: Ruleset) -> Ruleset | None:
+    """Give the step at which to wait until what is under way has come through, None if there is none to wait at.
+
+    Args:
+        want: what the table is to hold.
+        have: what it holds.
+    """
+    if want is have or want.empty or have.empty:
+        return None
+    differ = differing(want, have)
+    return _moved(want, have, _finds(differ))[0] if _moves(want, have, differ) else None
+
+
+def _moves(want: Ruleset, have: Ruleset, differ: Differ) -> bool:
+    """Whether traffic of a session may be another one's, or have another mark, or be found by another map."""
+    old, new = differ.get("sessions", ({}, {}))
+    if old and new:
+        return True
+    finding = _finds(differ)
     comes = any(new for _, new in finding.values()) or _everything(want) - _everything(have)
     goes = any(old for old, _ in finding.values()) or _everything(have) - _everything(want)
-    return _moved(want, have, finding, anew) if anew or (comes and goes) else _chains_apart(want, have, finding)
+    return bool(remade(have, finding) & want.tables.keys() or (comes and goes))
 
 
 def _chains_apart(want: Ruleset, have: Ruleset, finding: Differ) -> tuple[Ruleset, ...]:
@@ -55,26 +79,18 @@ def _chains_apart(want: Ruleset, have: Ruleset, finding: Differ) -> tuple[Rulese
     return ()
 
 
-def _moved(want: Ruleset, have: Ruleset, finding: Differ, anew: frozenset[str]) -> tuple[Ruleset, ...]:
+def _moved(want: Ruleset, have: Ruleset, finding: Differ) -> tuple[Ruleset, ...]:
     """Keys come and go, and some of them are the same packets'."""
-    before, after = _finds(have.tables), _finds(want.tables)
+    before, after, anew = _finds(have.tables), _finds(want.tables), remade(have, finding)
     changing = [name for name in finding if name in before and name in after]
-    tables, aside = {**after, **before}, dict[str, Table]()
-    for name in changing:
-        (old, new), there = finding[name], before[name]
-        if name in anew:
-            beside = after[name].elements
-        elif there.interval and old:
-            beside = new
-        else:  # two sessions may not have one key, and what leads to new chains is found by new rules only
-            beside = {**{key: value for key, value in new.items() if key in there.elements}, **_elsewhere(new, have)}
-            more = {key: value for key, value in new.items() if key not in beside}
-            tables[name] = replace(there, elements={**there.elements, **more}, shares=())
-        if beside:
-            aside[name] = replace(there, elements=beside, shares=())
+    aside = {
+        name: replace(before[name], elements=beside, shares=())
+        for name in changing
+        if (beside := after[name].elements if name in anew else finding[name][1])
+    }
     shared = {name: _union(have.tables.get(name), want.tables.get(name)) for name in {**have.tables, **want.tables}}
-    shared |= {name: want.tables[name] for name in BY_CONNECTION if name in want.tables}
-    tables = shared | tables | {name + ASIDE: table for name, table in aside.items()}
+    shared |= {name: want.tables[name] for name in WANTED if name in want.tables}
+    tables = shared | after | before | {name + ASIDE: table for name, table in aside.items()}
     looking = {name: _looking(chain, have.chains.get(name), aside, after) for name, chain in want.chains.items()}
     chains, counters = {**have.chains, **looking}, have.counters | want.counters
     steps = [Ruleset(tables, chains, counters)]
@@ -140,7 +156,8 @@ def _looking(want: Chain, have: Chain | None, aside: Mapping[str, Table], after:
             rules.append(f"{rule}{ASIDE}")
         rules.append(rule)
     old, catching = have.rules if have is not None else (), _catching(rules)
-    rules[len(rules) - len(catching) :] = [rule for rule in old if LOOKUP in rule and _map(rule) not in after]
+    known = {*after, *(f"{name}{ASIDE}" for name in aside)}
+    rules[len(rules) - len(catching) :] = [rule for rule in old if LOOKUP in rule and _map(rule) not in known]
     return Chain((*rules, *(catching or _catching(old)), *want.rules[last:]), want.head)
 
 
