@@ -91,7 +91,9 @@ def programs(folder: Path) -> list[Program]:
             attr = bytearray(struct.pack("=IIIIQI", file, hook, 0, 0, ctypes.addressof(ids), 64).ljust(64, b"\0"))
             _bpf(PROG_QUERY, attr)
             (many,) = struct.unpack_from("=I", attr, 24)
-            found += [Program(hook, _name(ids[turn])) for turn in range(many)]
+            for turn in range(many):
+                with suppress(FileNotFoundError):  # it goes while we look
+                    found.append(Program(hook, _name(ids[turn])))
     finally:
         os.close(file)
     return found
