@@ -28,7 +28,7 @@ from .model.session import SessionSettings
 from .model.view import Finding, View
 from .model.words import Severity
 from .model.world import Gateway, World
-from .plan.bridge import halfway
+from .plan.bridge import Bridge
 from .plan.contest import Contest
 from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
@@ -44,7 +44,6 @@ RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again,
 BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
 REVIEW = 0.02  # seconds from our last write until it is looked at, unless another pass comes first
-GRACE = 0.02  # seconds that a packet may be in the midst of rules: softirqs take some ms from who is there
 EXPIRY_SLACK = 0.03  # seconds behind a route's end, of which the kernel tells hundredths
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
 
@@ -99,7 +98,7 @@ class Loop:
         self._asked, self._whole, self._paths = 0, True, True
         self._waiting: list[tuple[int, asyncio.Future[Pass]]] = []
         self._news: set[asyncio.Queue[Pass]] = set()
-        self._contest, self._recall = Contest(), Recall()
+        self._contest, self._recall, self._bridge = Contest(), Recall(), Bridge()
         self._suspects: tuple[str, ...] = ()
         self._wanted = KernelState()
         self._have = KernelState()
@@ -112,7 +111,6 @@ class Loop:
         self._review = Alarm(partial(self.poke, "written", whole=False, paths=False))
         self._seen = World({})
         self._expiry: float | None = None
-        self._on_at: float | None = None  # when what nft holds is to go on from halfway
 
     @property
     def policy(self) -> Policy:
@@ -202,7 +200,7 @@ class Loop:
         policy = self.asked(world, keep=True)
         desired = desire(world, policy, self._recall)
         have = self.known(world, desired.kernel)
-        want = self._waiting_halfway(desired.kernel, have, start)
+        want = self._bridge.towards(desired.kernel, have, start)
         turns = turned(want.packets, have.packets, policy.numbers, world.links.values())
         due = (*diff(want, have, world.rules, world.foreign), *turns)
         moved = any(word in reason for reason in reasons for word in ("link", "address"))
@@ -299,16 +297,6 @@ class Loop:
             self._kernel.adopt(want.packets)
             return replace(have, packets=want.packets)
         return have
-
-    def _waiting_halfway(self, want: KernelState, have: KernelState, now: float) -> KernelState:
-        """Give what is wanted, or the step towards it at which packets that are under way can still be; the review of
-        what this pass writes goes on from there.
-        """
-        step = None
-        if want.packets is not None and have.packets is not None and now < (self._on_at or now + GRACE):
-            step = halfway(want.packets, have.packets)
-        self._on_at = None if step is None else self._on_at or now + GRACE
-        return want if step is None else replace(want, packets=step)
 
     def _write(self, steps: tuple[Step, ...], have: KernelState) -> tuple[tuple[Step, ...], Refused, frozenset[Step]]:
         """Write steps; those that a refused route makes senseless are held back, and come again with the retry."""

@@ -11,10 +11,11 @@ it goes; keys that cannot stand beside old ones are in a map aside, which is ask
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..model.packet import NO_TABLE, Chain, Ruleset, Table
+from ..model.routing import KernelState
 from .nft import Differ, differing, remade
 from .shapes import FINDS
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 # from the first step on. And what elements count by: the next one of the same name would count a second time. The guard
 # knows such a mark until the last step, and drops what still has it.
 WANTED = ("kept", "carried", "sent", "received")
+GRACE = 0.02  # seconds that a packet may be in the midst of rules: softirqs take some ms from who is there
 ASIDE = "_aside"  # behind the name of a map
 LOOKUP, GIVES_ALL = f" vmap @{FINDS}_", "goto s_"
 
@@ -54,6 +56,27 @@ def halfway(want: Ruleset, have: Ruleset) -> Ruleset | None:
         return None
     differ = differing(want, have)
     return _moved(want, have, _finds(differ))[0] if _moves(want, have, differ) else None
+
+
+@dataclass(slots=True)
+class Bridge:
+    """Where to wait, and since when. Time is an argument."""
+
+    _leave_at: float | None = None
+
+    def towards(self, want: KernelState, have: KernelState, now: float) -> KernelState:
+        """Give what is wanted, or what is to be there until what is under way has come through.
+
+        Args:
+            want: what should be ours.
+            have: what is ours.
+            now: seconds on a clock that never jumps.
+        """
+        step = None
+        if want.packets is not None and have.packets is not None and now < (self._leave_at or now + GRACE):
+            step = halfway(want.packets, have.packets)
+        self._leave_at = None if step is None else self._leave_at or now + GRACE
+        return want if step is None else replace(want, packets=step)
 
 
 def _moves(want: Ruleset, have: Ruleset, differ: Differ) -> bool:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +41,8 @@ UPLINKS = ("vethc1", "vethc2", "vethc3")
 OF = {4: ("10.0.1.2", "10.0.2.2", "10.0.3.2"), 6: ("fd00:0:1::2", "fd00:0:2::2", "fd00:0:3::2")}
 FLOW = [f"*-*-udp-*-{PORT}", f"*-*-tcp-*-{PORT}"]
 _numbers = count(1)
+# Ports of tries, each once in a lab: an earlier connection with the same one may have last words to say.
+_ports = cycle(range(10_000, 32_000))
 
 
 def fresh_name() -> str:
@@ -390,7 +392,7 @@ class Case:
         try:
             if device:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-            sock.bind((source or "", 0))
+            sock.bind((source or "", next(_ports)))
             sport = sock.getsockname()[1]
             if kind == "sendto":
                 sock.sendto(text, to)

@@ -41,7 +41,7 @@ def goes(peer: Peer, number: int, *, marked: bool = True) -> None:
         for kind in KINDS:
             told = peer.reach(kind, family, PORT)
             knows = "" if kind == "sendto" else OF[family][number - 1]
-            assert told == Reached((way(number, family),), knows, told.born, told.born, 0, answered=True), kind
+            assert told == Reached((way(number, family),), knows, told.born, told.born, 0, answered=True), (kind, told)
             assert bool(told.born) is marked, kind
 
 
