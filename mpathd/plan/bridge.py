@@ -45,24 +45,26 @@ def bridge(want: Ruleset, have: Ruleset, differ: Differ) -> tuple[Ruleset, ...]:
     return tuple(step for step in _moved(want, have, finding) if step != have)
 
 
-def halfway(want: Ruleset, have: Ruleset) -> Ruleset | None:
+def halfway(want: Ruleset, have: Ruleset, *, waiting: bool = False) -> Ruleset | None:
     """Give the step at which to wait until what is under way has come through, None if there is none to wait at.
 
     Args:
         want: what the table is to hold.
         have: what it holds.
+        waiting: that is such a step: what is to go from it stays.
     """
     if want is have or want.empty or have.empty:
         return None
     differ = differing(want, have)
-    return _moved(want, have, _finds(differ))[0] if _moves(want, have, differ) else None
+    return _moved(want, have, _finds(differ))[0] if waiting or _moves(want, have, differ) else None
 
 
 @dataclass(slots=True)
 class Bridge:
-    """Where to wait, and since when. Time is an argument."""
+    """Where to wait, and until when. Time is an argument."""
 
-    _leave_at: float | None = None
+    _at: Ruleset | None = None
+    _leave_at: float = 0.0
 
     def towards(self, want: KernelState, have: KernelState, now: float) -> KernelState:
         """Give what is wanted, or what is to be there until what is under way has come through.
@@ -72,11 +74,13 @@ class Bridge:
             have: what is ours.
             now: seconds on a clock that never jumps.
         """
+        waiting = self._at is not None and have.packets is self._at
         step = None
-        if want.packets is not None and have.packets is not None and now < (self._leave_at or now + GRACE):
-            step = halfway(want.packets, have.packets)
-        self._leave_at = None if step is None else self._leave_at or now + GRACE
-        return want if step is None else replace(want, packets=step)
+        if want.packets is not None and have.packets is not None and not (waiting and now >= self._leave_at):
+            step = halfway(want.packets, have.packets, waiting=waiting)
+        self._leave_at = self._leave_at if waiting else now + GRACE
+        self._at = have.packets if step == have.packets else step
+        return want if step is None else replace(want, packets=self._at)
 
 
 def _moves(want: Ruleset, have: Ruleset, differ: Differ) -> bool:

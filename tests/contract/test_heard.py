@@ -151,3 +151,18 @@ def test_an_event_that_nobody_knows_may_have_moved_everything(machine: Machine) 
     assert found.have.rules == {rule}
     assert any(link.mtu == 1300 for link in found.links.values())
     hand.close()
+
+
+def test_a_link_that_has_lost_an_address_is_looked_at(machine: Machine) -> None:
+    """Of a link that goes down routes are heard first: its IPv6 addresses are gone then, because it is down."""
+    hand = in_ns(NS, Hand)
+    try:
+        in_ns(NS, lambda: hand.look(109))
+        _ip("link set eth1 down")
+        hand.heard({"route"})
+        found = in_ns(NS, lambda: hand.look(109, whole=False))
+    finally:
+        hand.close()
+    link = next(link for link in found.links.values() if link.name == "eth1")
+    assert [one.address for one in link.addresses] == ["10.0.2.2"]
+    assert not link.up

@@ -13,18 +13,25 @@ from subprocess import PIPE
 
 import pytest
 
-from kernel.helpers_sessions import FLOW, PORT, SERVER, Case, toml
+from kernel.helpers_cgroup import Cgroup
+from kernel.helpers_sessions import FAMILIES, FLOW, OF, PORT, SERVER, Case, toml
 from labkit.agent import eventually
 
 PACKETS_ONLY = "[sessions]\nsocket_engine = false\nearly_rules = 0\n"
-SENDERS, CHANGES = 4, 30
+SENDERS, CHANGES = 4, 20
 ALL = 3_000_000  # datagrams of a sender at most
 SENDER = """
 import socket, sys
-socks = [socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6)]
+sys.stdin.readline()
+socks = []
+for family, sources, to in zip((socket.AF_INET, socket.AF_INET6), {sources}, {to}):
+    for source in sources:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.bind((source, 0))
+        socks.append((sock, to))
 print("ready", flush=True)
 for _ in range({all}):
-    for sock, to in zip(socks, {to}):
+    for sock, to in socks:
         try:
             sock.sendto(b"stream", to)
         except OSError:
@@ -51,9 +58,18 @@ REWRITES = {
 def case() -> Iterator[Case]:
     """A lab in which nobody looks at packets: there are too many."""
     with Case(far=(), config=PACKETS_ONLY) as made:
-        for number in (1, 2, 3):
-            made.lab.exec(f"r{number}", ["nft", "-f", "-"], input=PROBE.format(number=number, port=PORT))
+        probe(made)
         yield made
+
+
+def probe(case: Case) -> None:
+    """Have the far sides count.
+
+    Args:
+        case: the lab.
+    """
+    for number in (1, 2, 3):
+        case.lab.exec(f"r{number}", ["nft", "-f", "-"], input=PROBE.format(number=number, port=PORT))
 
 
 def seen(case: Case) -> dict[str, int]:
@@ -62,20 +78,28 @@ def seen(case: Case) -> dict[str, int]:
     return {link: int(found[1]) for link, text in listed.items() if (found := re.search(r"packets (\d+)", text))}
 
 
-def stray(case: Case, service: str, changes: list[Callable[[], None]]) -> dict[str, int]:
+def stray(case: Case, service: str, changes: list[Callable[[], None]], group: Cgroup | None = None) -> dict[str, int]:
     """Let things change while sockets send, and give what came by other links.
 
     Args:
         case: the lab.
         service: of the session.
         changes: each of them waits until mpathd has seen it.
+        group: the senders' control group; their sockets are bound to each address then, else to none.
     """
-    words = SENDER.format(all=ALL, to=[(SERVER[family], PORT) for family in (4, 6)])
+    sources = [OF[family] if group else ("",) for family in FAMILIES]
+    words = SENDER.format(all=ALL, sources=sources, to=[(SERVER[family], PORT) for family in FAMILIES])
     with ExitStack() as stack:
         for _ in range(SENDERS):
-            sender = stack.enter_context(case.lab.popen("client", [sys.executable, "-c", words], stdout=PIPE))
+            argv = [sys.executable, "-c", words]
+            sender = stack.enter_context(case.lab.popen("client", argv, stdin=PIPE, stdout=PIPE))
             stack.callback(sender.kill)
+            if group:
+                (group.folder / "cgroup.procs").write_text(str(sender.pid))
+            assert sender.stdin is not None
             assert sender.stdout is not None
+            sender.stdin.write("go\n")
+            sender.stdin.flush()
             sender.stdout.readline()
         for change in changes:
             change()
@@ -87,23 +111,43 @@ def stray(case: Case, service: str, changes: list[Callable[[], None]]) -> dict[s
     return {link: count for link, count in counts.items() if count}
 
 
+class Taker:
+    """Another program that takes the session's mark, again and again.
+
+    Args:
+        case: the lab, with one session.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case, self._taken = case, 0
+
+    def __call__(self) -> None:
+        """Take it, and wait until the session has another one."""
+        (mine,) = self._case.marks()
+        rule = "rule {} pref 31000 fwmark {:#x}/0x7fff0000 lookup main protocol 99"
+        self._case.lab.ip("client", rule.format("add", mine))
+        if self._taken:
+            self._case.lab.ip("client", rule.format("del", self._taken))
+        self._taken = mine
+        eventually(lambda: len(marks := self._case.marks()) == 1 and marks != [mine])
+
+
 @pytest.mark.parametrize("service", ["vethc2", "nosuch0"], ids=["a link", "no link"])
 @pytest.mark.parametrize("flow", [FLOW, ["*-*-*"], RANGES[0]], ids=["single values", "everything", "ranges"])
 def test_a_session_that_gets_another_number(case: Case, flow: list[str], service: str) -> None:
-    """Another program takes its mark, again and again."""
     case.session("s", flow_selectors=flow, allowed_interface=service)
-    taken: list[int] = []
 
-    def take() -> None:
-        (mine,) = case.marks()
-        rule = "rule {} pref 31000 fwmark {:#x}/0x7fff0000 lookup main protocol 99"
-        case.lab.ip("client", rule.format("add", mine))
-        for old in taken:
-            case.lab.ip("client", rule.format("del", old))
-        taken[:] = [mine]
-        eventually(lambda: len(marks := case.marks()) == 1 and marks != [mine])
+    assert stray(case, service, [Taker(case)] * CHANGES) == {}
 
-    assert stray(case, service, [take] * CHANGES) == {}
+
+@pytest.mark.parametrize("service", ["vethc2", "nosuch0"], ids=["a link", "no link"])
+def test_a_control_group_that_gets_another_number(service: str) -> None:
+    """Its sockets get the new mark one after the other, while they send."""
+    with Case(far=()) as case, Cgroup() as group:
+        probe(case)
+        case.session("s", cgroup=group.path, allowed_interface=service)
+
+        assert stray(case, service, [Taker(case)] * CHANGES, group) == {}
 
 
 @pytest.mark.parametrize("service", ["vethc2", "nosuch0"], ids=["a link", "no link"])

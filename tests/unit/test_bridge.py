@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from mpathd.model.numbers import Numbers
 from mpathd.model.packet import Ruleset, Table
+from mpathd.model.routing import KernelState
 from mpathd.model.selector import FlowSelector
 from mpathd.plan import nft
-from mpathd.plan.bridge import bridge, halfway
+from mpathd.plan.bridge import GRACE, Bridge, bridge, halfway
 from mpathd.plan.nft import differing, remade
 from mpathd.plan.packets import ruleset
 from mpathd.plan.sessions import Choice
@@ -116,7 +117,7 @@ def test_no_packet_is_lost_between_two_rulesets(
         patch.setattr(nft, "COSTLY", costly)
         ways = [(have, *bridge(want, have, differing(want, have)), want)]
         if (step := halfway(want, have)) is not None:  # what the loop does: it waits there, and goes on from there
-            assert halfway(want, step) in [None, step]
+            assert halfway(want, step, waiting=True) == step
             ways.append((have, step, *bridge(want, step, differing(want, step)), want))
         for packet in packets:
             if not whole(have, packet) or not whole(want, packet):
@@ -126,3 +127,24 @@ def test_no_packet_is_lost_between_two_rulesets(
                     # For who is there before it a chain that comes is empty; and so is one that went.
                     found = finds(rules, held, packet)
                     assert {verdict.removeprefix("goto ") for verdict in found} <= rules.chains.keys()
+
+
+def test_what_goes_waits_a_moment() -> None:
+    have, want, third = (KernelState(packets=made([([flow], [], 1)])) for flow in (UDP, PORTS, FlowSelector()))
+    way = Bridge()
+
+    step = way.towards(want, have, 5.0)
+    assert step not in (want, have)
+    assert way.towards(want, step, 5.0 + GRACE / 2) == step
+    other = way.towards(third, step, 5.0 + GRACE / 2)
+    assert other not in (third, step)
+    assert way.towards(third, other, 5.0 + GRACE) is third  # however much comes meanwhile
+    assert way.towards(third, third, 5.0 + GRACE) is third
+    assert way.towards(want, third, 9.0) not in (want, third)
+
+
+def test_what_only_comes_or_goes_does_not_wait() -> None:
+    drawn: list[Drawn] = [([UDP], [], 1), ([PORTS], [], 1)]
+    none, one, two = (KernelState(packets=made(drawn[:count])) for count in range(3))
+    for have, want in pairwise((none, one, two, one, none)):
+        assert Bridge().towards(want, have, 5.0) is want

@@ -36,9 +36,9 @@ class Links:
             all_of_it: the links too, not their addresses alone.
         """
         # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
-        # look as one that is up and has none.
+        # look as one that is up and has none; and so it would while only its routes were heard to go.
         changed = self._addresses.look()
-        if not (all_of_it and self._bare.look()) and not changed:
+        if not ((all_of_it or (changed and self._lost())) and self._bare.look()) and not changed:
             return False
         addresses: dict[int, list[LinkAddress]] = {}
         for found in self._addresses.values:
@@ -60,6 +60,11 @@ class Links:
         if names != self.names:
             self.names = names
         return True
+
+    def _lost(self) -> bool:
+        """Whether the last look has not found an address that was there."""
+        here = {(index, one.address) for index, one in filter(None, self._addresses.values)}
+        return any((index, one.address) not in here for index, one in filter(None, self._addresses.gone))
 
 
 def _address(data: bytes, at: int, end: int) -> tuple[int, LinkAddress] | None:
