@@ -10,7 +10,7 @@ it goes; keys that cannot stand beside old ones are in a map aside, which is ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,10 +20,10 @@ from .nft import Differ, differing, remade
 from .shapes import FINDS
 
 T = TypeVar("T")
-# Of these a step has what is wanted, and no more. What a connection's mark leads to: a mark that goes is given no more
-# from the first step on. And what elements count by: the next one of the same name would count a second time. The guard
-# knows such a mark until the last step, and drops what still has it.
-WANTED = ("kept", "carried", "sent", "received")
+# A mark that goes stays in all sets of marks but these. What a connection's mark leads to: from the first step on it is
+# given no more. And what elements count by: the next one of the same name would count a second time. So the guard knows
+# such a mark until the last step, and drops what still has it.
+LEFT = ("kept", "carried", "sent", "received")
 GRACE = 0.02  # seconds that a packet may be in the midst of rules: softirqs take some ms from who is there
 ASIDE = "_aside"  # behind the name of a map
 LOOKUP, GIVES_ALL = f" vmap @{FINDS}_", "goto s_"
@@ -115,14 +115,15 @@ def _moved(want: Ruleset, have: Ruleset, finding: Differ) -> tuple[Ruleset, ...]
         for name in changing
         if (beside := after[name].elements if name in anew else finding[name][1])
     }
-    shared = {name: _union(have.tables.get(name), want.tables.get(name)) for name in {**have.tables, **want.tables}}
-    shared |= {name: want.tables[name] for name in WANTED if name in want.tables}
-    tables = shared | after | before | {name + ASIDE: table for name, table in aside.items()}
+    old, new = (ruleset.tables.get("sessions", NO_TABLE).elements for ruleset in (have, want))
+    gone = frozenset(old) - frozenset(new)
+    shared = {n: t if n in LEFT else _with(t, have.tables.get(n), gone) for n, t in want.tables.items()}
+    tables = {**have.tables, **shared, **before, **{name + ASIDE: table for name, table in aside.items()}}
     looking = {name: _looking(chain, have.chains.get(name), aside, after) for name, chain in want.chains.items()}
     chains, counters = {**have.chains, **looking}, have.counters | want.counters
     steps = [Ruleset(tables, chains, counters)]
     if any(name in anew or before[name].interval for name in changing):  # aside must stay until they have changed
-        steps.append(Ruleset(tables | {name: after[name] for name in changing}, chains, counters))
+        steps.append(Ruleset({**tables, **{name: after[name] for name in changing}}, chains, counters))
     return tuple(steps)
 
 
@@ -165,11 +166,12 @@ def _rivals(ruleset: Ruleset, name: str, keys: Mapping[str, str]) -> bool:
     return False
 
 
-def _union(one: Table | None, other: Table | None) -> Table:
-    """What two sets have together; where they differ in a value, that of the other."""
-    if one is None or other is None or one is other:
-        return other or one or NO_TABLE
-    return replace(other, elements={**one.elements, **other.elements}, shares=())
+def _with(want: Table, have: Table | None, marks: Container[str]) -> Table:
+    """What is wanted, with what there is of some marks."""
+    if have is None or have is want or not want.type.startswith("type mark"):
+        return want
+    stays = {key: value for key, value in have.elements.items() if key.partition(" ")[0] in marks}
+    return replace(want, elements={**stays, **want.elements}, shares=()) if stays else want
 
 
 def _looking(want: Chain, have: Chain | None, aside: Mapping[str, Table], after: Mapping[str, Table]) -> Chain:
