@@ -64,6 +64,7 @@ def test_calls_that_wait_are_bounded(scene: Scene) -> None:
             for _ in range(WAITING + extra):
                 calls.append(asyncio.ensure_future(_set(flooder)))
                 await other.get(AT, SERVICE, "State")  # answered all the while
+            await asyncio.wait(calls[WAITING:], timeout=5)
             scene.loop.call_soon_threadsafe(scene.agent.open.set)
             return await asyncio.gather(*calls, return_exceptions=True)
 

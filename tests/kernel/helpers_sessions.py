@@ -5,6 +5,7 @@ A packet's way is told by the device at which it arrives and the source that it 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -41,8 +42,20 @@ UPLINKS = ("vethc1", "vethc2", "vethc3")
 OF = {4: ("10.0.1.2", "10.0.2.2", "10.0.3.2"), 6: ("fd00:0:1::2", "fd00:0:2::2", "fd00:0:3::2")}
 FLOW = [f"*-*-udp-*-{PORT}", f"*-*-tcp-*-{PORT}"]
 _numbers = count(1)
-# Ports of tries, each once in a lab: an earlier connection with the same one may have last words to say.
-_ports = cycle(range(10_000, 32_000))
+# Ports of tries, each once in a lab: an earlier connection with the same one may have last words to say. Below are the
+# ports of servers, which early rules pass over.
+_ports = cycle(range(32_768, 61_000))
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    while True:
+        try:
+            sock.bind((source, next(_ports)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
 
 
 def fresh_name() -> str:
@@ -392,7 +405,7 @@ class Case:
         try:
             if device:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-            sock.bind((source or "", next(_ports)))
+            _bind(sock, source or "")
             sport = sock.getsockname()[1]
             if kind == "sendto":
                 sock.sendto(text, to)
