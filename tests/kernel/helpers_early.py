@@ -23,6 +23,7 @@ from kernel.helpers_sessions import (
     TIMED_OUT,
     UDP,
     Case,
+    bind,
     family_of,
 )
 
@@ -129,7 +130,10 @@ def _connect(
         sock.settimeout(AT_ONCE)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(own)
+            if own[1]:
+                sock.bind(own)
+            else:
+                bind(sock, own[0])
             told["sport"] = sock.getsockname()[1]
             sock.connect(to)
             told["source"] = sock.getsockname()[0]

@@ -47,7 +47,13 @@ _numbers = count(1)
 _ports = cycle(range(32_768, 61_000))
 
 
-def _bind(sock: socket.socket, source: str) -> None:
+def bind(sock: socket.socket, source: str) -> None:
+    """Bind to an address and a port that no try has had.
+
+    Args:
+        sock: the socket.
+        source: the address; empty: none.
+    """
     while True:
         try:
             sock.bind((source, next(_ports)))
@@ -405,7 +411,7 @@ class Case:
         try:
             if device:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-            _bind(sock, source or "")
+            bind(sock, source or "")
             sport = sock.getsockname()[1]
             if kind == "sendto":
                 sock.sendto(text, to)
