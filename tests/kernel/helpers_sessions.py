@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Self
@@ -62,6 +63,10 @@ def bind(sock: socket.socket, source: str) -> None:
                 raise
         else:
             return
+
+
+def _settled(there: str, absent: str, text: str) -> bool:
+    return there in text and absent not in text
 
 
 def fresh_name() -> str:
@@ -228,11 +233,12 @@ class Case:
         Args:
             timeout: seconds.
         """
-        for _ in range(2):
+        for last in (False, True):
             self._marker = MARKER + next(_numbers)
             self.put("zz-marker.toml", toml("zz-marker", {"users": [self._marker]}))
+            mine, absent = f" {self._marker} : goto", ASIDE if last else "\0"
             what = f"the session of {self._marker} is in nft"
-            self._await_nft(lambda text: f" {self._marker} : goto" in text and ASIDE not in text, what, timeout)
+            self._await_nft(partial(_settled, mine, absent), what, timeout)
 
     def _await_nft(self, condition: Callable[[str], object], what: str, timeout: float = 5.0) -> None:
         assert self.agent.running, self.agent.log.read_text()[-2000:]
