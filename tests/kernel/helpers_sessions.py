@@ -37,6 +37,7 @@ IPPROTO_MPTCP = 262
 TCP, UDP = 6, 17
 CONTROL = "224.0.0.199"  # multicast never is a session's
 ASIDE = "_aside"  # in nft while a change waits for what is under way
+MARKERS = 8  # at most: a session has early rules for ten users, and one that goes makes it wait halfway
 MARKER = 3_900_000_000  # user ids of sessions that nobody has; above them counted on
 ROUTERS = (("r1", "vethr1"), ("r2", "vethr2"), ("r3", "vethr3"))
 UPLINKS = ("vethc1", "vethc2", "vethc3")
@@ -134,7 +135,7 @@ class Case:
         self.client, self.far, self.links = client, tuple(far), tuple(links)
         self._args, self._start = tuple(args), start
         self._config, self._prelude = config, prelude
-        self._marker = 0
+        self._marker, self._markers = 0, list[int]()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -227,7 +228,7 @@ class Case:
     def settle(self, timeout: float = 8.0) -> None:
         """Wait until mpathd has seen everything that was done before, and has written what it wanted.
 
-        A session of a user whom nobody is gets another such user, twice: each pass looks at all things anew, and the
+        A session of users whom nobody is gets another such user, twice: each pass looks at all things anew, and the
         second one begins when the first has ended. And what is held halfway for a moment has gone on.
 
         Args:
@@ -235,7 +236,8 @@ class Case:
         """
         for last in (False, True):
             self._marker = MARKER + next(_numbers)
-            self.put("zz-marker.toml", toml("zz-marker", {"users": [self._marker]}))
+            self._markers = [*(self._markers if len(self._markers) < MARKERS else ()), self._marker]
+            self.put("zz-marker.toml", toml("zz-marker", {"users": self._markers}))
             mine, absent = f" {self._marker} : goto", ASIDE if last else "\0"
             what = f"the session of {self._marker} is in nft"
             self._await_nft(partial(_settled, mine, absent), what, timeout)
