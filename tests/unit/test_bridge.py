@@ -14,6 +14,7 @@ from mpathd.model.numbers import Numbers
 from mpathd.model.packet import Ruleset, Table
 from mpathd.model.routing import KernelState
 from mpathd.model.selector import FlowSelector
+from mpathd.model.words import Prefix
 from mpathd.plan import nft
 from mpathd.plan.bridge import GRACE, Bridge, bridge, halfway
 from mpathd.plan.nft import differing, remade
@@ -23,6 +24,8 @@ from unit.helpers_shapes import PACKETS, SESSIONS, Drawn, Packet, looked_up, ses
 
 NOTHING: Mapping[str, str] = {}
 UDP, PORTS = FlowSelector(protocol=17), FlowSelector(protocol=17, dport=(1, 4))
+HIGH, HIGHER = FlowSelector(protocol=17, dport=(8, 9)), FlowSelector(protocol=17, dport=(7, 9))
+NET_ICMP, NET_UDP = (FlowSelector(destination=Prefix("10.0.0.0/24"), protocol=number) for number in (1, 17))
 DATAGRAM = (1, "10.0.0.1", "10.0.0.2", 17, 1, 2)
 
 
@@ -108,6 +111,16 @@ def whole(rules: Ruleset, packet: Packet) -> str:
 )
 @example(
     old=[([UDP], [], 1)], fresh=[([UDP], [], 1)], first=9, packets=[(1, "10.0.0.1", "10.0.0.2", 17, 1, 2)], same=False
+)
+@example(  # a map of ranges that is made anew: what stays in it is looked for too
+    old=[([PORTS, HIGH], [], 1)], fresh=[([PORTS, HIGHER], [], 1)], first=1, packets=[DATAGRAM], same=False
+)
+@example(  # a session ends whose ranges are another one's by a lookup behind them
+    old=[([FlowSelector(), NET_ICMP], [], 1), ([NET_UDP], [], 1)],
+    fresh=[([], [], 1)],
+    first=1,
+    packets=[DATAGRAM],
+    same=True,
 )
 def test_no_packet_is_lost_between_two_rulesets(
     old: list[Drawn], fresh: list[Drawn], first: int, packets: list[Packet], same: bool, costly: int
