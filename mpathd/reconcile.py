@@ -28,7 +28,7 @@ from .model.session import SessionSettings
 from .model.view import Finding, View
 from .model.words import Severity
 from .model.world import Gateway, World
-from .plan.bridge import Bridge
+from .plan.bridge import GRACE, Bridge
 from .plan.contest import Contest
 from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
@@ -43,7 +43,7 @@ log = structlog.get_logger("mpathd")
 RETRY, RETRY_LONGEST = 0.1, 60.0  # seconds until a refused step is tried again, doubling
 BURST = 8  # passes back to back before floods are paced
 PACE = 0.02  # seconds between passes of a flood: at most half of a processor at 20 ms a pass
-REVIEW = 0.02  # seconds from our last write until it is looked at, unless another pass comes first
+REVIEW = GRACE  # seconds from our last write until it is looked at: what waits on the bridge goes on with it
 EXPIRY_SLACK = 0.03  # seconds behind a route's end, of which the kernel tells hundredths
 NEWS = 256  # passes that a slow listener may be behind before it loses the oldest
 

@@ -29,16 +29,16 @@ ASIDE = "_aside"  # behind the name of a map
 LOOKUP, GIVES_ALL = f" vmap @{FINDS}_", "goto s_"
 
 
-def bridge(want: Ruleset, have: Ruleset, differ: Differ) -> tuple[Ruleset, ...]:
+def bridge(want: Ruleset, have: Ruleset) -> tuple[Ruleset, ...]:
     """Give the rulesets that are to be there in between; none where one transaction opens no gap.
 
     Args:
         want: what the table is to hold.
         have: what it holds.
-        differ: how their tables differ.
     """
     if want.empty or have.empty:
         return ()
+    differ = differing(want, have)
     finding = _finds(differ)
     if not _moves(want, have, differ):
         return _chains_apart(want, have, finding)
@@ -149,7 +149,7 @@ def _elsewhere(elements: Mapping[str, str], rules: Ruleset) -> Mapping[str, str]
 def _rivals(ruleset: Ruleset, name: str, keys: Mapping[str, str]) -> bool:
     """Whether what keys of a map catch may be another session's by a lookup behind it."""
     rules = ruleset.chains["output"].rules
-    at = next((at for at, rule in enumerate(rules) if rule.endswith(f" vmap @{name}")), len(rules))
+    at = next((at for at, rule in enumerate(rules) if _map(rule) == name), len(rules))
     behind = [rule for rule in rules[at + 1 :] if _is_find(rule)]
     if not keys or not behind:
         return False

@@ -19,7 +19,7 @@ from ..model.packet import NO_TABLE, Connections, Load, Ruleset, differences
 from ..model.routing import Action, KernelState, Route, Rule, Step, Verb
 from ..model.world import Link
 from .bridge import bridge
-from .nft import changes, differing, whole
+from .nft import changes, whole
 
 TURNS = {Action.NOP: 0, Action.GOTO: 1}
 WAYS, OWN = ("ok4", "ok6", "nat4", "nat6"), ("own4", "own6")  # sets of plan/packets.py
@@ -125,10 +125,8 @@ def load(want: Ruleset, have: Ruleset | None) -> Load:
     """
     if have is None:
         return Load(want, have, (whole(want),), want.tables)
-    differ = differing(want, have)
-    between = bridge(want, have, differ)
-    steps = (have, *between, want)
-    texts = tuple(changes(after, before, None if between else differ) for before, after in pairwise(steps))
+    steps = (have, *bridge(want, have), want)
+    texts = tuple(changes(after, before) for before, after in pairwise(steps))
     tables = {name: table for ruleset in steps for name, table in ruleset.tables.items()}
     return Load(want, have, texts, tables)
 

@@ -98,7 +98,7 @@ def differing(want: Ruleset, have: Ruleset) -> Differ:
     return _asked[0][2]
 
 
-_asked: list[tuple[Ruleset, Ruleset, Differ]] = []  # one: asked twice in a pass, and ten thousand elements take 1 ms
+_asked: list[tuple[Ruleset, Ruleset, Differ]] = []  # one: asked again in a pass, and ten thousand elements take 1 ms
 
 
 def remade(have: Ruleset, differ: Differ) -> frozenset[str]:
@@ -123,17 +123,16 @@ def _uses(chain: Chain, tables: Iterable[str]) -> bool:
     return any(rule.endswith(f"@{name}") for name in tables for rule in chain.rules)
 
 
-def changes(want: Ruleset, have: Ruleset, differ: Differ | None = None) -> str:
+def changes(want: Ruleset, have: Ruleset) -> str:
     """Give the text that turns one ruleset into another.
 
     Args:
         want: what the table is to hold.
         have: what it holds.
-        differ: how their tables differ, if that is known.
     """
     if want.empty or have.empty:
         return whole(want)
-    differ = differing(want, have) if differ is None else differ
+    differ = differing(want, have)
     fresh = [name for name in want.chains if name not in have.chains]
     gone = [name for name in have.chains if name not in want.chains]
     tables = {name: table for name, table in want.tables.items() if name in differ}
