@@ -12,6 +12,7 @@ from labkit.agent import eventually
 from labkit.netns import in_ns
 from mpathd.kernel.machine import Machine
 from mpathd.kernel.rtnetlink import Hand
+from mpathd.kernel.rtnetlink.socket import Netlink
 from mpathd.model.routing import Action, Rule, Step, Verb
 from mpathd.model.words import Family, Prefix
 from mpathd.model.world import World
@@ -166,3 +167,32 @@ def test_a_link_that_has_lost_an_address_is_looked_at(machine: Machine) -> None:
     link = next(link for link in found.links.values() if link.name == "eth1")
     assert [one.address for one in link.addresses] == ["10.0.2.2"]
     assert not link.up
+
+
+@pytest.mark.parametrize("heard", [("route",), ("address gone",), ("link", "route")], ids=" ".join)
+@pytest.mark.parametrize("question", range(5))
+def test_a_link_that_goes_down_in_the_midst_of_a_look(
+    machine: Machine, question: int, heard: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two questions: whatever the link has lost, it is seen to be down."""
+    hand, asked, send = in_ns(NS, Hand), 0, Netlink.send
+
+    def sent(netlink: Netlink, data: bytes) -> None:
+        nonlocal asked
+        if asked == question:
+            _ip("link set eth0 down")
+        asked += 1
+        send(netlink, data)
+
+    try:
+        before = in_ns(NS, lambda: hand.look(109))
+        hand.heard(heard)
+        with monkeypatch.context() as patched:
+            patched.setattr(Netlink, "send", sent)
+            found = in_ns(NS, lambda: hand.look(109, whole=False))
+    finally:
+        hand.close()
+    link = next(link for link in found.links.values() if link.name == "eth0")
+    whole = next(link for link in before.links.values() if link.name == "eth0")
+    lost = set(before.main) - set(found.main) or set(whole.addresses) - set(link.addresses)
+    assert not (lost and link.up), lost

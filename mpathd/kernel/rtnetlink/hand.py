@@ -17,7 +17,7 @@ from .links import Links
 from .ours import Together, chained, united
 from .routes import Routes
 from .rules import Rules
-from .socket import Netlink
+from .socket import TRIES, Netlink
 from .wire import GETNEXTHOP, GETROUTE
 
 # Answers that mean "it is as you want": gone already, or there already. The next look tells if not.
@@ -116,9 +116,18 @@ class Hand:
     def _look_at_routing(self, protocol: int) -> bool:
         """Read links, addresses and routes, and tell whether any is another."""
         self._nexthops = None
-        moved = self._links.look(all_of_it=Part.LINKS in self._stale)
-        for family in Family:
-            moved = self._routes[family].look(protocol, self._links.names) or moved
+        moved = not self._links.names and self._links.look()
+        # First what depends on others, and last what the others depend on: a link that is set down is down before it
+        # loses routes, and loses them before addresses (dev_close, addrconf_ifdown; inet_del_ifa: routes last). In the
+        # other order it would look as one that is up and has no way out, and what is kept for it would go.
+        for _ in range(TRIES):
+            names, gone = self._links.names, False
+            for routes in self._routes.values():
+                moved = routes.look(protocol, names) or moved
+                gone = gone or routes.lost
+            moved = self._links.look(all_of_it=Part.LINKS in self._stale or gone) or moved
+            if self._links.names is names:
+                break
         links_and_main = (self._links.links, *(routes.main for routes in self._routes.values()))
         if any(new is not old for new, old in zip(links_and_main, self._borrow_by, strict=True)):
             self._borrow_by, self._borrowers = links_and_main, tuple(self._borrowing())

@@ -35,8 +35,8 @@ class Links:
         Args:
             all_of_it: the links too, not their addresses alone.
         """
-        # Addresses first: a link that goes down loses its IPv6 addresses when it is down already. In between it would
-        # look as one that is up and has none; and so it would while only its routes were heard to go.
+        # Addresses first: a link that goes down loses its IPv6 addresses when it is down already (`Hand`). What it has
+        # lost may be heard of before it is.
         changed = self._addresses.look()
         if not ((all_of_it or (changed and self._lost())) and self._bare.look()) and not changed:
             return False

@@ -53,6 +53,7 @@ class Routes:
         self._listing.forget()
         self._timed.clear()
         self._plain: Ours[Route] = Ours()
+        self.lost = False  # routes are gone since the last look, and not ours alone have changed
         self._named = False  # a route names a nexthop object, which may change while the route does not
         self.ours: frozenset[Route] = frozenset()
         self.main: tuple[Route, ...] = ()
@@ -75,12 +76,15 @@ class Routes:
         listing = self._listing
         changed = listing.look()
         self._twins.clear()
+        self.lost = False
         if not changed and not self._named:
             return False
         gone, come = self._mine(listing.gone), self._mine(listing.come)
         if changed:
             self._plain.follow(gone, come, lambda: self._mine(listing.values))
         if self._named or len(gone) < len(listing.gone) or len(come) < len(listing.come):
+            again = {one.route for one in listing.come}  # with another lifetime
+            self.lost = any(one.route not in again for one in listing.gone)
             self._sort()
         else:
             self.ours = self._plain.values
