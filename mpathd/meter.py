@@ -93,6 +93,14 @@ class Meter:
         """
         self._kernel.adopt(packets)
 
+    def read(self, packets: Ruleset) -> Ruleset | None:
+        """Give what our nft table holds as nft tells it, None if that is not understood.
+
+        Args:
+            packets: what it is to hold.
+        """
+        return self._kernel.read(packets)
+
     def suspects(self) -> tuple[str, ...]:
         """Name programs here that are known to undo what others write."""
         return self._kernel.suspects()

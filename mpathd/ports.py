@@ -35,6 +35,9 @@ class Kernel(Protocol):
     def adopt(self, packets: Ruleset) -> None:
         """Take it that our nft table holds what its digest says."""
 
+    def read(self, packets: Ruleset) -> Ruleset | None:
+        """Give what our nft table holds as nft tells it, None if that is not understood."""
+
     def counters(self) -> Mapping[str, Count]:
         """Give what the counters in our nft table have counted, by name."""
 

@@ -26,14 +26,13 @@ from .model.renew import renew
 from .model.routing import KernelState, Step
 from .model.session import SessionSettings
 from .model.view import Finding, View
-from .model.words import Severity
 from .model.world import Gateway, World
 from .plan.bridge import GRACE, Bridge
 from .plan.contest import Contest
 from .plan.desire import desire
 from .plan.diff import Phase, diff, held_back, phase, tables_of, turned
 from .plan.numbering import number
-from .plan.outcome import Refused, confirmed, cure, in_force
+from .plan.outcome import Refused, confirmed, fault, in_force, troubles
 from .plan.recall import Recall
 from .plan.show import listed, show
 from .ports import Bookkeeping, Keeper, Kernel, Memory, Metering, Setup
@@ -174,15 +173,13 @@ class Loop:
             self.pass_()
         except Exception as error:
             log.exception("pass.failed", number=self._number)
-            text = f"pass {self._number} failed: {type(error).__name__}: {error}"
-            cure = "this is a fault of mpathd: please report it with its log"
-            fault = Finding("internal", Severity.HIGH, text, cure)
-            others = tuple(finding for finding in self._view.findings if finding.code != fault.code)
-            self._view = replace(self._view, findings=(fault, *others))
+            found = fault(self._number, error)
+            others = tuple(finding for finding in self._view.findings if finding.code != found.code)
+            self._view = replace(self._view, findings=(found, *others))
             waiting, self._waiting = self._waiting, []
             for _, future in waiting:
                 if not future.done():
-                    future.set_exception(MpathError(text, cure))
+                    future.set_exception(MpathError(found.text, found.cure))
             self._alarm.set(self._retry)
             self._retry = min(self._retry * 2, RETRY_LONGEST)
 
@@ -199,12 +196,13 @@ class Loop:
         world = self.look(whole=whole)
         policy = self.asked(world, keep=True)
         desired = desire(world, policy, self._recall)
-        have = self.known(world, desired.kernel)
+        sure = self.known(world, desired.kernel)
+        have = self._found(sure, desired.kernel)
         want = self._bridge.towards(desired.kernel, have, start)
-        turns = turned(want.packets, have.packets, policy.numbers, world.links.values())
+        turns = turned(want.packets, sure.packets, policy.numbers, world.links.values())
         due = (*diff(want, have, world.rules, world.foreign), *turns)
         moved = any(word in reason for reason in reasons for word in ("link", "address"))
-        steps, later = self._contest.judge(due, self._wanted, start, moved=moved)
+        steps, later = self._contest.judge(due, self._wanted, start, moved=moved, aim=desired.kernel.packets)
         done, refused, held = self._write(steps, have)
         self._have = want if not refused and len(steps) == len(due) else have
         self._wanted = confirmed(want, (*(step for step, _ in refused), *held))
@@ -298,6 +296,12 @@ class Loop:
             return replace(have, packets=want.packets)
         return have
 
+    def _found(self, sure: KernelState, want: KernelState) -> KernelState:
+        """Give what is ours; an nft table that was left halfway, or damaged, as it is found."""
+        if sure.packets is not None or want.packets is None or want.packets.empty:
+            return sure
+        return replace(sure, packets=self._kernel.read(want.packets))
+
     def _write(self, steps: tuple[Step, ...], have: KernelState) -> tuple[tuple[Step, ...], Refused, frozenset[Step]]:
         """Write steps; those that a refused route makes senseless are held back, and come again with the retry."""
         routes = [step for step in steps if phase(step) is Phase.ROUTE_ADD]
@@ -316,15 +320,7 @@ class Loop:
             out.extend(self._contest.findings(self._suspects))
         else:
             self._suspects = ()
-        for name in self._markless:
-            remedy = "end other sessions, or give mpathd more bits: mark_mask in [numbers]"
-            out.append(
-                Finding("no-mark", Severity.HIGH, f"no mark is left for session {name}: it is not served", remedy)
-            )
-        for step, refusal in self._refused:
-            advice = cure(step)
-            out.append(Finding("refused", Severity.HIGH, f"the kernel refuses: {refusal}", advice))
-        return tuple(out)
+        return (*out, *troubles(self._refused, self._markless))
 
     def _set_alarm(self, later: float | None, *, wrote: bool) -> None:
         """Ask for a pass at the time when something is due that makes no event."""

@@ -78,6 +78,10 @@ class FakeKernel:
         self.written.extend(done)
         return tuple(done), tuple(refused)
 
+    def read(self, packets: Ruleset) -> Ruleset | None:
+        """Understand nothing."""
+        return None
+
     def adopt(self, packets: Ruleset) -> None:
         """Take it that the table holds what its digest says."""
         self.world = replace(self.world, have=replace(self.world.have, packets=packets))

@@ -199,6 +199,14 @@ class Machine:
         """
         self._nftables.adopt(packets)
 
+    def read(self, packets: Ruleset) -> Ruleset | None:
+        """Give what our nft table holds as nft tells it, None if that is not understood.
+
+        Args:
+            packets: what it is to hold.
+        """
+        return self._nftables.read(packets)
+
     def recognise(self, want: Iterable[Marking]) -> frozenset[Marking]:
         """Give the control groups whose sockets are marked, those that another mpathd has had marked as is wanted too.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..model.marking import Marking
 from ..model.mptcp import Change
-from ..model.packet import Load
+from ..model.packet import Load, Ruleset
 from ..model.routing import KernelState, Route, Rule, Step, Verb
 from ..model.view import Finding
 from ..model.words import Severity
@@ -29,9 +29,9 @@ def undone(step: Step, wanted: KernelState | Wanted) -> bool:
     """
     if isinstance(wanted, Wanted):
         return isinstance(step.what, Change) and holds(wanted, step.what)
-    if isinstance(step.what, Load):
-        return wanted.packets == step.what.want
     match step.what:
+        case Load():
+            return wanted.packets is not None and step.what.have != wanted.packets
         case Route():
             there = step.what in wanted.routes
         case Rule():
@@ -50,9 +50,16 @@ class Contest:
     _times: dict[Step, list[float]] = field(default_factory=dict)
     _next: dict[Step, float] = field(default_factory=dict)
     _gap: dict[Step, float] = field(default_factory=dict)
+    _aim: Ruleset | None = None
 
     def judge(
-        self, steps: Iterable[Step], wanted: KernelState | Wanted, now: float, *, moved: bool = False
+        self,
+        steps: Iterable[Step],
+        wanted: KernelState | Wanted,
+        now: float,
+        *,
+        moved: bool = False,
+        aim: Ruleset | None = None,
     ) -> tuple[tuple[Step, ...], float | None]:
         """Give the steps that may go now, and in how many seconds the first of the others may.
 
@@ -61,12 +68,20 @@ class Contest:
             wanted: what the last pass had made true.
             now: seconds on a clock that never jumps.
             moved: links or addresses have changed since: the kernel itself takes routes away then.
+            aim: what our nft table is to hold in the end.
         """
         go: list[Step] = []
         first: float | None = None
+        steady = aim == self._aim
+        if isinstance(wanted, KernelState):
+            self._aim = aim
         for due in steps:
-            # Transactions differ by what they found; the fight is over the table.
-            step = Step(due.verb, Load(due.what.want)) if isinstance(due.what, Load) else due
+            step = due
+            if isinstance(due.what, Load):
+                if not steady or not undone(due, wanted):
+                    go.append(due)
+                    continue
+                step = Step(due.verb, Load(aim or due.what.want))  # they differ by what they found, and lead there
             # Nothing is contested, nearly always: the hash of a step costs as much as the rest.
             if (not undone(step, wanted) or (moved and isinstance(step.what, Route))) and (
                 not self._next or step not in self._next

@@ -10,7 +10,8 @@ from ..model.marking import Marking
 from ..model.mptcp import Act, Change
 from ..model.packet import TABLE, Connections, Load
 from ..model.routing import KernelState, Route, Rule, Step
-from ..model.view import Service
+from ..model.view import Finding, Service
+from ..model.words import Severity
 
 Refused = tuple[tuple[Step, Refusal], ...]
 
@@ -52,6 +53,32 @@ def cure(step: Step) -> str:
             return f"make the control group, or see what else is attached: bpftool cgroup show CGROUP2{group}"
         case Change(act=act):
             return "see: ip mptcp limits show" if act is Act.SET else "see: ip mptcp endpoint show"
+
+
+def troubles(refused: Refused, markless: Iterable[str]) -> tuple[Finding, ...]:
+    """Give findings about what is wanted and is not there.
+
+    Args:
+        refused: what the kernel refused.
+        markless: sessions for which no mark is left.
+    """
+    remedy = "end other sessions, or give mpathd more bits: mark_mask in [numbers]"
+    unserved = (f"no mark is left for session {name}: it is not served" for name in markless)
+    return (
+        *(Finding("no-mark", Severity.HIGH, text, remedy) for text in unserved),
+        *(Finding("refused", Severity.HIGH, f"the kernel refuses: {why}", cure(step)) for step, why in refused),
+    )
+
+
+def fault(number: int, error: Exception) -> Finding:
+    """Give the finding about a pass that failed.
+
+    Args:
+        number: of the pass.
+        error: what went wrong in mpathd itself.
+    """
+    text = f"pass {number} failed: {type(error).__name__}: {error}"
+    return Finding("internal", Severity.HIGH, text, "this is a fault of mpathd: please report it with its log")
 
 
 def in_force(service: Service, refused: Refused) -> Service:

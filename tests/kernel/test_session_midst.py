@@ -19,6 +19,7 @@ from labkit.agent import eventually
 
 PACKETS_ONLY = "[sessions]\nsocket_engine = false\nearly_rules = 0\n"
 SENDERS, CHANGES = 4, 12
+HEALED = 5  # changes by others, at once; later ones are slowed down
 ALL = 3_000_000  # datagrams of a sender at most
 SENDER = """
 import os, socket, sys
@@ -122,15 +123,20 @@ class Taker:
     def __init__(self, case: Case) -> None:
         self._case, self._taken = case, 0
 
-    def __call__(self) -> None:
-        """Take it, and wait until the session has another one."""
+    def __call__(self, *, wait: bool = True) -> None:
+        """Take it.
+
+        Args:
+            wait: until the session has another one.
+        """
         (mine,) = self._case.marks()
         rule = "rule {} pref 31000 fwmark {:#x}/0x7fff0000 lookup main protocol 99"
         self._case.lab.ip("client", rule.format("add", mine))
         if self._taken:
             self._case.lab.ip("client", rule.format("del", self._taken))
         self._taken = mine
-        eventually(lambda: len(marks := self._case.marks()) == 1 and marks != [mine])
+        if wait:
+            eventually(lambda: len(marks := self._case.marks()) == 1 and marks != [mine])
 
 
 @pytest.mark.parametrize("service", ["vethc2", "nosuch0"], ids=["a link", "no link"])
@@ -164,3 +170,45 @@ def test_a_file_that_is_written_anew(case: Case, how: str, service: str) -> None
         eventually(lambda: case.nft() != before)
 
     assert stray(case, service, [write] * CHANGES) == {}
+
+
+@pytest.fixture
+def kept(case: Case) -> Case:
+    """The lab, and mpathd that keeps what it has written when it is stopped."""
+    assert case.agent.stop() == 0
+    case.agent.args = (*case.agent.args, "--keep")
+    case.agent.start()
+    return case
+
+
+def _killed_halfway(case: Case, take: Taker) -> None:
+    take()
+    case.agent.kill()
+    case.agent.start()
+
+
+def _stopped_halfway(case: Case, take: Taker) -> None:
+    take()
+    assert case.agent.stop() == 0
+    case.agent.start()
+
+
+def _away(case: Case, take: Taker) -> None:
+    case.agent.kill()
+    take(wait=False)
+    case.agent.start()
+
+
+def _damaged(case: Case, _take: Taker) -> None:
+    case.lab.exec("client", ["nft", "add", "rule", "inet", "mpathd", "output", "counter", "comment", '"theirs"'])
+    eventually(lambda: "theirs" not in case.nft())
+
+
+@pytest.mark.parametrize("how", [_killed_halfway, _stopped_halfway, _away, _damaged])
+@pytest.mark.parametrize("flow", [FLOW, RANGES[0]], ids=["single values", "ranges"])
+def test_a_table_that_nobody_remembers(kept: Case, how: Callable[[Case, Taker], None], flow: list[str]) -> None:
+    """One that was left halfway, or by another ruleset, or was changed by others."""
+    kept.session("s", flow_selectors=flow, allowed_interface="nosuch0")
+
+    take = Taker(kept)
+    assert stray(kept, "nosuch0", [lambda: how(kept, take)] * HEALED) == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpathd.model.packet import Connections
+from mpathd.model.packet import Chain, Connections, Load, Ruleset
 from mpathd.model.routing import KernelState, Rule, Step, Verb
 from mpathd.model.words import Address, Family, host
 from mpathd.plan.contest import LONGEST, PATIENCE, WINDOW, Contest
@@ -72,3 +72,30 @@ def test_forgetting_connections_is_no_fight() -> None:
     for now in range(3 * PATIENCE):
         assert contest.judge([step], TRUE, now / 10) == ((step,), None)
     assert contest.findings([]) == ()
+
+
+def _table(*rules: str) -> Ruleset:
+    return Ruleset(chains={"output": Chain(rules)})
+
+
+def test_a_table_that_others_damage_is_repaired_slower_and_slower_however_it_is_reached() -> None:
+    contest, whole, halfway, now, repairs = Contest(), _table("all"), _table("all", "old"), 0.0, 0
+    first = Step(Verb.REPLACE, Load(halfway, None))
+    assert contest.judge([first], KernelState(), now, aim=whole)[0] == (first,)
+    true = KernelState(packets=halfway)
+    last = Step(Verb.REPLACE, Load(whole, halfway))
+    assert contest.judge([last], true, now, aim=whole)[0] == (last,)
+    for turn in range(100):
+        now += 0.25
+        damaged = Step(Verb.REPLACE, Load(halfway, _table(f"theirs {turn}")))
+        go, wait = contest.judge([damaged], KernelState(packets=whole), now, aim=whole)
+        assert (wait is None) == bool(go)
+        if go:
+            repairs += 1
+            now += 0.02
+            assert contest.judge([last], true, now, aim=whole)[0] == (last,)  # and is led to its end
+    assert PATIENCE < repairs < 14
+
+    other = _table("more")  # whoever asks for something else does not wait for it
+    step = Step(Verb.REPLACE, Load(other, _table("theirs")))
+    assert contest.judge([step], KernelState(packets=whole), now, aim=other) == ((step,), None)

@@ -33,7 +33,7 @@ class Kernel:
     """Counts how often its counters are read."""
 
     counts: dict[str, Count] = field(default_factory=dict)
-    read: int = 0
+    reads: int = 0
 
     def heard(self) -> set[str]:
         raise NotImplementedError
@@ -49,6 +49,10 @@ class Kernel:
             self.counts = {n: (0, 0) if n in begin else self.counts.get(n, (0, 0)) for n in _names(what.want)}
         return tuple(steps), ()
 
+    def read(self, packets: Ruleset) -> Ruleset | None:
+        """Understand nothing."""
+        return None
+
     def adopt(self, packets: Ruleset) -> None:
         raise NotImplementedError(packets)
 
@@ -62,7 +66,7 @@ class Kernel:
         raise NotImplementedError(group, pid, user)
 
     def counters(self) -> Mapping[str, Count]:
-        self.read += 1
+        self.reads += 1
         return dict(self.counts)
 
 
@@ -139,7 +143,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene()
     monkeypatch.setattr(meter, "monotonic", lambda: made.now)
     made.write(1)
-    made.kernel.read = 0
+    made.kernel.reads = 0
     made.now += 1
     return made
 
@@ -147,7 +151,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 def test_a_new_session_has_sent_nothing_and_the_kernel_is_not_asked(scene: Scene) -> None:
     scene.write(1, 2)
 
-    assert (scene.sent(2), scene.kernel.read) == (0, 0)
+    assert (scene.sent(2), scene.kernel.reads) == (0, 0)
 
 
 def test_a_while_later_it_is_asked(scene: Scene) -> None:
@@ -155,7 +159,7 @@ def test_a_while_later_it_is_asked(scene: Scene) -> None:
     scene.kernel.counts[counter("o", 2, "cable")] = (5, 500)
     scene.now += 2 * meter.FRESH
 
-    assert (scene.sent(2), scene.kernel.read) == (5, 1)
+    assert (scene.sent(2), scene.kernel.reads) == (5, 1)
 
 
 def test_who_wants_it_now_hears_it_now(scene: Scene) -> None:
@@ -163,14 +167,14 @@ def test_who_wants_it_now_hears_it_now(scene: Scene) -> None:
     scene.kernel.counts[counter("o", 2, "cable")] = (5, 500)
 
     assert scene.sent(2, now=True) == 5
-    assert (scene.sent(2), scene.kernel.read) == (5, 1)
+    assert (scene.sent(2), scene.kernel.reads) == (5, 1)
 
 
 def test_an_older_session_is_read_beside_a_new_one(scene: Scene) -> None:
     scene.write(1, 2)
     scene.kernel.counts[counter("o", 1, "cable")] = (7, 700)
 
-    assert (scene.sent(1), scene.kernel.read) == (7, 1)
+    assert (scene.sent(1), scene.kernel.reads) == (7, 1)
 
 
 def test_a_session_that_ends_takes_along_what_it_counted(scene: Scene) -> None:
@@ -179,7 +183,7 @@ def test_a_session_that_ends_takes_along_what_it_counted(scene: Scene) -> None:
 
     scene.write(1)
 
-    assert scene.kernel.read == 0
+    assert scene.kernel.reads == 0
     assert scene.keeper.kept == Counted()
     scene.write(1, 2)  # the birth is given again
     assert scene.sent(2, now=True) == 0
@@ -190,7 +194,7 @@ def test_a_counter_that_goes_from_a_session_is_read_before(scene: Scene) -> None
 
     scene.write(1, without=counter("o", 1, "cable"))
 
-    assert scene.kernel.read == 1
+    assert scene.kernel.reads == 1
     assert scene.sent(1, now=True) == 5
 
 
@@ -210,10 +214,10 @@ def test_a_table_that_is_made_anew_is_read_before(scene: Scene) -> None:
 
     scene.write(1, 2, text="add table x")
 
-    assert scene.kernel.read == 1
+    assert scene.kernel.reads == 1
     assert (scene.sent(1, now=True), scene.sent(2)) == (5, 0)
 
 
 def test_what_loads_nothing_reads_nothing(scene: Scene) -> None:
     assert scene.meter.apply([]) == ((), ())
-    assert scene.kernel.read == 0
+    assert scene.kernel.reads == 0

@@ -23,13 +23,13 @@ from .library import Library, Missing
 from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
 from .openers import Openers
+from .reading import STATE, ruleset
 from .strangers import strangers
 
 REMEMBERED = 256  # generations of ours; events of a pass are read right behind it
 REST = 50  # times as long as reading others' rules took, they are not read again: who changes them often costs 2 %
 ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 TIMES = re.compile(r" (?:timeout|expires) \w+")
-STATE = "state_"  # name of the set that carries the digest (plan/nft.py)
 
 
 class Nftables:
@@ -48,6 +48,8 @@ class Nftables:
         self._made: deque[int] = deque(maxlen=REMEMBERED)  # generations
         self._anew = -1  # the last one with which the table was made anew
         self.strangers: tuple[Stranger, ...] = ()
+        self._told: tuple[int, Ruleset, Ruleset | None] = (-1, Ruleset(), None)  # when, for what, and what `read` gave
+        self._stuck = False  # the last write was refused
         self._strange, self._rested = False, 0.0  # they are to be read, and not before this time
 
     def close(self) -> None:
@@ -132,6 +134,20 @@ class Nftables:
         """
         self._known = want
 
+    def read(self, want: Ruleset) -> Ruleset | None:
+        """Give what our table holds as nft tells it; None if we do not understand it, or it did not lead on.
+
+        Args:
+            want: what it is to hold.
+        """
+        library = self._open()
+        if library is None or self._stuck:
+            return None
+        if self._told[0] != self._generation or self._told[1] is not want:
+            found = ruleset(library.run(f"list table {TABLE}", stateless=True)[0], want)
+            self._told = (self._generation, want, found)
+        return self._told[2] if self._netfilter.generation() == self._generation else None
+
     def counters(self) -> dict[str, Count]:
         """Give what the counters in our table have counted, by name."""
         return counters(self._netfilter, NAME)
@@ -163,7 +179,7 @@ class Nftables:
                 error, after = self._run(library, text, tables, after)
                 made.append(after)
         # Each transaction counts one: if somebody else's came in between, nobody knows what the table holds now.
-        ours = not error and after == before + len(made)
+        ours, self._stuck = not error and after == before + len(made), bool(error)
         self._unread, self._unsealed = False, ours and not load.want.empty
         self._listing = None if ours else listing(self._netfilter, NAME)
         self._generation = after if ours else -2
@@ -193,7 +209,7 @@ class Nftables:
     def seal(self) -> None:
         """Write down in the table what it looks like: later, since nobody has to wait for it.
 
-        Without a seal (we were killed just now) the next mpathd writes the table anew, which is no harm.
+        Without a seal (we were killed just now) the next mpathd reads what is there (`reading.py`).
         """
         if self._library is None or not self._unsealed or self._netfilter.generation() != self._generation:
             return

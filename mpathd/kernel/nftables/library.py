@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 NAMES = ("libnftables.so.1", "libnftables.so")
-TERSE = 1 << 11  # NFT_CTX_OUTPUT_TERSE (nftables/libnftables.h): sets without their elements
+STATELESS = 1 << 2  # NFT_CTX_OUTPUT_STATELESS (nftables/libnftables.h): nothing that changes by itself
 
 
 class Missing(Exception):
@@ -29,14 +29,14 @@ class Library:
         """Give the context back."""
         self._lib.nft_ctx_free(self._context)
 
-    def run(self, text: str, *, terse: bool = False) -> tuple[str, str]:
+    def run(self, text: str, *, stateless: bool = False) -> tuple[str, str]:
         """Run commands as one transaction; give its output and its error (empty: done).
 
         Args:
             text: in nft's words.
-            terse: list sets without their elements.
+            stateless: list no counts, and no times.
         """
-        self._lib.nft_ctx_output_set_flags(self._context, TERSE if terse else 0)
+        self._lib.nft_ctx_output_set_flags(self._context, STATELESS if stateless else 0)
         status = self._lib.nft_run_cmd_from_buffer(self._context, text.encode())
         output = self._lib.nft_ctx_get_output_buffer(self._context) or b""
         error = self._lib.nft_ctx_get_error_buffer(self._context) or b""
