@@ -38,6 +38,7 @@ NEVER = (
 # unanswered datagram (30 s), so that what it has forgotten by itself is not meant. The kernel makes room for all of
 # `size` at once: nft's own 65,535 are a MiB for each family, which takes 0.2 ms to clear.
 LATE = f"{DYNAMIC},timeout; timeout 20s; size 16384"
+LIVES = "meta skuid != 4294967295 accept"  # there is a socket, whoever's: the kernel has no such user
 STALE = "ct state established ct status & snat == 0 meta l4proto tcp"
 OPENED = "ct direction original meta l4proto { tcp, udp }"
 TALK = " . meta l4proto . th dport . th sport"
@@ -124,6 +125,7 @@ def _chains(ground: Ground, finds: tuple[str, ...]) -> dict[str, Chain]:
                 NEVER[-1],
                 f"{known} vmap @kept",
                 *finds,
+                LIVES,
                 *(f"oifname @uplinks {WORDS[f]} daddr{TALK} @late{BITS[f]} drop" for f in Family),
             ),
             "type route hook output priority mangle; policy accept;",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -235,3 +236,23 @@ def test_what_is_never_a_sessions(case: Case, group: Cgroup, peer: Peer, serves:
     for target in ("224.0.0.251", "ff05::77"):
         told = peer.reach("sendto", target, 5353, answer=False)
         assert [device for device, _ in told.ways] == [way(1, 4)[0]], target
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_port_that_the_session_has_just_used_is_free_for_others(case: Case, group: Cgroup, family: int) -> None:
+    """What a closed socket of the session would say again is refused for a while; a socket that lives is no such."""
+    case.session("s", cgroup=group.path, allowed_interface="vethc2")
+    with Peer(case, bus=False) as inside:
+        group.take(inside)
+        told = inside.reach("sendto", family, PORT, source=OF[family][1])
+        assert told.ways == (way(2, family),)
+    port = next(p.sport for p in case.watch.packets(way="in", dport=PORT, dev="vethr2"))
+    case.reset()
+
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    with case.lab.socket("client", kind, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(3)
+        sock.bind((OF[family][0], port))
+        sock.sendto(b"another's", (SERVER[family], PORT))
+        assert sock.recv(99) == b"another's"
+    assert case.ways(payload=b"another's") == (way(1, family),)
