@@ -152,10 +152,15 @@ class Table:
         Args:
             other: the other one.
         """
-        if not self.shares or not other.shares:
+        mine, theirs = self.shares, other.shares
+        if not mine or not theirs:
             return self.elements, other.elements
-        mine, theirs = ({id(share) for share in table.shares} for table in (self, other))
-        return _joined(self.shares, theirs), _joined(other.shares, mine)
+        # Sessions are in one order, and nearly all shares are those of the last pass.
+        last = min(len(mine), len(theirs))
+        first = next((at for at, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a is not b), last)
+        mine, theirs = mine[first:], theirs[first:]
+        here, there = ({id(share) for share in shares} for shares in (mine, theirs))
+        return _joined(mine, there), _joined(theirs, here)
 
 
 NO_TABLE = Table("set", "")

@@ -134,7 +134,7 @@ def _finds(tables: Mapping[str, T]) -> dict[str, T]:
 
 def _everything(ruleset: Ruleset) -> frozenset[str]:
     """The rules that give a session all that no map has found."""
-    return frozenset(rule for chain in ruleset.chains.values() for rule in _catching(chain.rules))
+    return frozenset(_catching(ruleset.chains["output"].rules if "output" in ruleset.chains else ()))
 
 
 def _catching(rules: Iterable[str]) -> tuple[str, ...]:

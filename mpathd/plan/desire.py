@@ -10,6 +10,7 @@ from typing import TypeVar
 from ..model.numbers import Numbers
 from ..model.policy import Policy
 from ..model.routing import KernelState, Route, Rule
+from ..model.session import Session
 from ..model.words import Family
 from ..model.world import World
 from . import early, forward, marks, services
@@ -61,6 +62,22 @@ class Linked:
     rules: frozenset[Rule]
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What follows for one session, whatever others there are.
+
+    Args:
+        choice: its services.
+        caught: what of it has early rules.
+        routes, rules: what should be in the kernel of it, early rules aside.
+    """
+
+    choice: Choice
+    caught: early.Caught
+    routes: frozenset[Route]
+    rules: frozenset[Rule]
+
+
 def _union(*parts: frozenset[T]) -> frozenset[T]:
     nothing: frozenset[T] = frozenset()
     return nothing.union(*parts)
@@ -100,6 +117,18 @@ def _linked(main: Main, found: tuple[Member, ...], ground: services.Ground, numb
     return Linked(decided, routed, tables, known.of("routes", _union, *filled), known.of("rules", _union, *rules))
 
 
+def _served(
+    session: Session, found: tuple[Member, ...], linked: Linked, limit: int, numbers: Numbers, known: Recall
+) -> Served:
+    """Decide about a session; a link that goes leaves what was worked out for it by the others."""
+    known.turn()
+    choice, mark = known.of("choice", choose, session, found, linked.routed), numbers.mark(session.number)
+    theirs = tuple(linked.tables[member.id, family] for family, member in choice.defaults.items())
+    filled = known.of("table", marks.table, theirs if choice.marks else (), mark, numbers.protocol)
+    rules = known.of("rules", marks.rules, choice, numbers, known.of("rules", Recall))
+    return Served(choice, known.of("caught", early.caught, session, limit), filled, rules)
+
+
 def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decided:
     """Decide what should be in the kernel.
 
@@ -115,20 +144,14 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
     ground = services.Ground(world.uncopied, lent, policy.allow_borrowed, policy.source_order)
     of_links = known.of("links", Recall)
     linked = known.of("links", _linked, main, found, ground, numbers, of_links)
-    choices = tuple(known.of(session.number, choose, session, found, linked.routed) for session in policy.sessions)
+    served = []
+    for session in policy.sessions:
+        own = known.of(session.number, Recall)
+        served.append(known.of(session.number, _served, session, found, linked, policy.early_rules, numbers, own))
+    choices, caught = tuple(one.choice for one in served), {one.choice.session.number: one.caught for one in served}
     links = _link_marks(world, policy, found, linked.verdicts)
 
-    filled, rules = [linked.routes], [linked.rules]
-    for choice in choices:
-        if choice.marks and choice.defaults:
-            mark = numbers.mark(choice.session.number)
-            theirs = tuple(linked.tables[member.id, family] for family, member in choice.defaults.items())
-            filled.append(known.of(choice.session.number, marks.table, theirs, mark, numbers.protocol))
-
-    for choice in choices:
-        own = known.of(choice.session.number, Recall)  # its rules, link by link: one that goes leaves the others
-        rules.append(known.of(choice.session.number, marks.rules, choice, numbers, own))
-    caught = {s.number: known.of(s.number, early.caught, s, policy.early_rules) for s in policy.sessions}
+    rules = [linked.rules, *(one.rules for one in served)]
     rules += (first := early.rules(choices, caught, numbers, known))
     groups = () if lacking(world, policy) else choices
     sockets = known.of("sockets", markings, groups, world.homes, numbers)
@@ -137,5 +160,6 @@ def desire(world: World, policy: Policy, recall: Recall | None = None) -> Decide
     rules.append(known.of("links", forward.rules, links, numbers))
 
     packets = ruleset(choices, found, numbers, links, forwarding=world.forwarding, recall=known)
-    kernel = KernelState(known.of("routes", _union, *filled), known.of("rules", _union, *rules), packets, sockets)
+    filled = known.of("routes", _union, linked.routes, *(one.routes for one in served))
+    kernel = KernelState(filled, known.of("rules", _union, *rules), packets, sockets)
     return Decided(kernel, found, linked.verdicts, choices, caught)

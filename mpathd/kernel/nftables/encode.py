@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from socket import AF_INET, AF_INET6, inet_pton
 
 from ...model.packet import COUNTS, TABLE, Table
@@ -203,6 +204,7 @@ SHORT: Mapping[Reader, int] = {_protocol: 1, _port: 2}  # bytes of keys of one p
 FRONT = struct.Struct("=HHHHHH")
 
 
+@cache
 def _readers(type_: str) -> tuple[tuple[Reader, ...], str]:
     """Give what reads the parts of a key, and the type of values (empty: a set)."""
     words, _, value = type_.removesuffix(COUNTS).partition(" : ")
