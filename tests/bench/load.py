@@ -1,14 +1,15 @@
-"""10,000 selectors loaded, one more, one less: a pass beside the very same nft transaction alone."""
+"""10,000 selectors loaded, one more, one less: passes beside the very same nft transactions alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import thread_time
+from time import sleep, thread_time
 from typing import TypeVar
 
 from labkit import Lab, LabError, uplinks
@@ -17,6 +18,7 @@ from mpathd.agent import LiveAgent
 from mpathd.kernel.machine import Machine
 from mpathd.kernel.nftables.library import Library
 from mpathd.model.packet import Load
+from mpathd.plan.bridge import GRACE
 
 from .flows import KINDS, policy
 from .inside import Inside
@@ -70,24 +72,37 @@ class Player:
             selectors: of the only session.
 
         Raises:
-            LabError: mpathd wrote nothing to nft, or one of both was refused.
+            LabError: mpathd wrote nothing to nft, or one of both was refused, or others wrote.
         """
         self.file.write_text(policy(selectors))
         _, reading = self.here.do(lambda: timed(self.loop.read_policies))
-        done, passing = self.here.do(lambda: timed(self.loop.pass_))
-        loads = [step.what for step in done.steps if isinstance(step.what, Load)]
-        if len(loads) != 1 or done.refused:
-            raise LabError(f"{what}: not one transaction but {len(loads)}", str(done.refused)[:500])
-        (_, error), alone = self.there.do(
-            lambda: timed(lambda: [self.library.run(text) for text in loads[0].texts][-1])
-        )
-        if error:
-            raise LabError(f"{what}: nft refuses in the twin what it took before", error[:500])
-        self.here.do(self.machine.seal_nft)  # what the daemon does when it has heard of its own write
-        if self.here.do(self.machine.nft_moved):
-            raise LabError(f"{what}: somebody else writes to nft here", "")
+        alone = passing = 0.0
+        while written := self._pass():
+            load, took = written
+            passing += took
+            (_, error), more = self.there.do(partial(timed, partial(self._replay, load)))
+            alone += more
+            if error:
+                raise LabError(f"{what}: nft refuses in the twin what it took before", error[:500])
+            self.here.do(self.machine.seal_nft)  # what the daemon does when it has heard of its own write
+            if self.here.do(self.machine.nft_moved):
+                raise LabError(f"{what}: somebody else writes to nft here", "")
+            sleep(GRACE)  # a change of selectors waits halfway: what it goes on with is part of it
+        if not alone:
+            raise LabError(f"{what}: nothing was written", "")
         for who, value in ((ALONE, alone), (PASS, passing), (READ, reading)):
             self.times.setdefault((what, who), []).append(value)
+
+    def _replay(self, load: Load) -> tuple[str, str]:
+        return [self.library.run(text) for text in load.texts][-1]
+
+    def _pass(self) -> tuple[Load, float] | None:
+        """The transactions of a pass and its milliseconds; None if there are none any more."""
+        done, passing = self.here.do(lambda: timed(self.loop.pass_))
+        loads = [step.what for step in done.steps if isinstance(step.what, Load)]
+        if len(loads) > 1 or done.refused:
+            raise LabError(f"not one load but {len(loads)}", str(done.refused)[:500])
+        return (loads[0], passing) if loads else None
 
 
 def player(stack: ExitStack, turn: int) -> Player:
