@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 DONE, FAILED = 0, 1
 YOUNG = 50_000  # new objects until the youngest are looked through
 SEAL = 0.02  # seconds from our last write to nft until it is sealed
+LONGEST = 1 << 20  # bytes of a configuration
 BUS_PATIENCE = 1.0  # seconds that READY waits for the name on the bus
 
 
@@ -71,7 +72,7 @@ def read_config(opts: Options) -> Config:
         ConfigError: it cannot be used.
     """
     try:
-        config = form.parse(opts.config.read_text(), str(opts.config))
+        config = form.parse(disk.text(opts.config, LONGEST), str(opts.config))
     except FileNotFoundError:
         if opts.explicit:
             raise ConfigError(f"{opts.config}: no such file", "name one that is there, or leave --config out") from None

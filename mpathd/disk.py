@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+NULL = os.makedev(1, 3)  # /dev/null (Documentation/admin-guide/devices.txt)
 CHUNK = 1 << 20  # bytes that are read at once
 # What reading a file raises that is not what we have written: numbers too large, lists too deep, no text, no numbers.
 UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def text(path: Path, longest: int) -> str:
-    """Read a file; a fifo or a device, at which whoever opens or reads it may wait for ever, is refused.
+    """Read a file; the null device is an empty one.
+
+    A fifo or another device, at which whoever opens or reads it may wait for ever, is refused.
 
     Args:
         path: the file.
@@ -29,9 +32,12 @@ def text(path: Path, longest: int) -> str:
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         found = os.fstat(file)
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == NULL:
+            return ""
         if not stat.S_ISREG(found.st_mode):
-            number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
-            raise OSError(number, "not a regular file")
+            if stat.S_ISDIR(found.st_mode):
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            raise OSError(errno.EINVAL, "not a regular file")
         data = bytearray()
         while len(data) <= longest and (more := os.read(file, min(longest + 1 - len(data), CHUNK))):
             data += more

@@ -41,12 +41,22 @@ class Policies:
 
         A file that is bad keeps its last good version in force; if it never was good, the one that it replaces stays.
         """
-        listed = {path for folder in self.folders for path in _listed(folder)}
+        listed: set[Path] = set()
+        findings: list[Finding] = []
+        for folder in self.folders:
+            try:
+                listed.update(_listed(folder))
+            except FileNotFoundError:  # it is watched for, and may have gone this moment
+                continue
+            except OSError as error:
+                text = f"{_shown(folder)}: {disk.reason(error)}; no policy file of it is in force"
+                findings.append(
+                    Finding("policy", Severity.HIGH, text, "name a folder of policy files: --policy-dir DIR")
+                )
         gone = self._lately_gone(listed)
         versions: dict[str, list[Path]] = {}  # of one name; the first one that can be read is in force
         for path in sorted(listed | gone, key=lambda path: (self.folders.index(path.parent), path.name)):
             versions.setdefault(path.name, []).insert(0, path)
-        findings: list[Finding] = []
         good: dict[Path, PolicyFile] = {}
         half = self._writing()
         for path in (path for paths in versions.values() for path in paths):
@@ -57,7 +67,9 @@ class Policies:
                 good[path] = last
                 continue
             try:
-                file = parse(disk.text(path, LONGEST), _shown(path), NAMES)
+                text = disk.text(path, LONGEST)
+                masked = not text and path.resolve() == Path(os.devnull)
+                file = PolicyFile(_shown(path), ()) if masked else parse(text, _shown(path), NAMES)
                 good[path] = last if last is not None and path in self._writing() else file
             except (ConfigError, OSError, UnicodeDecodeError) as error:
                 if not isinstance(error, FileNotFoundError):  # it went when the folder had been listed
@@ -92,11 +104,9 @@ class Policies:
 
 
 def _listed(folder: Path) -> list[Path]:
-    try:
-        paths = list(folder.iterdir())
-    except OSError:  # it is watched for, and may have gone this moment
-        return []
-    return [path for path in paths if path.suffix in ENDINGS and not path.name.startswith(".") and _there(path)]
+    return [
+        path for path in folder.iterdir() if path.suffix in ENDINGS and not path.name.startswith(".") and _there(path)
+    ]
 
 
 def _there(path: Path) -> bool:

@@ -71,3 +71,29 @@ def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:
 
     assert "\\xff.toml" in session.owner.encode().decode()
     assert "\\xfe.toml" in f"{finding.text}{finding.cure}".encode().decode()
+
+
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    """One that is not there may come; a file in its place, or a folder that nobody may read, is a mistake."""
+    file = tmp_path / "file"
+    file.write_text(GOOD)
+    good = tmp_path / "good"
+    good.mkdir()
+    (good / "a.toml").write_text(GOOD)
+
+    sessions, (finding,) = Policies([tmp_path / "later", file, good]).load()
+
+    assert [session.name for session in sessions] == ["a"]
+    assert (finding.code, finding.text) == ("policy", f"{file}: Not a directory; no policy file of it is in force")
+    assert "--policy-dir" in finding.cure
+
+
+def test_a_link_to_the_null_device_masks_a_file(tmp_path: Path) -> None:
+    """As with units of systemd: what a package ships is not in force, and nothing is wrong."""
+    shipped, own = tmp_path / "usr", tmp_path / "etc"
+    for folder in (shipped, own):
+        folder.mkdir()
+    (shipped / "a.toml").write_text(GOOD)
+    (own / "a.toml").symlink_to("/dev/null")
+
+    assert Policies([shipped, own]).load() == ((), ())
