@@ -24,11 +24,28 @@ SOURCES = ("static", "main", "networkd", "dhclient")
 PRIORITY_LAST = 32766 - 5000  # our priorities end 5,000 after their base, before main's 32766
 SHOWN = 80  # letters of a value that does not fit
 
+BYTE_ORDER_MARK = "\ufeff"  # some editors put it in front
+
 Check = Callable[[object], object]
 
 
 class Unfit(Exception):
     """A value that does not fit; its text says what was expected."""
+
+
+def written(value: object) -> str:
+    """Give a value as TOML writes it, nearly.
+
+    Args:
+        value: of a file.
+    """
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"[{', '.join(map(written, value))}]"
+        case _:
+            return repr(value)
 
 
 def unfit(name: str, value: object) -> str:
@@ -38,7 +55,7 @@ def unfit(name: str, value: object) -> str:
         name: of the key or property.
         value: as given.
     """
-    text = repr(value)
+    text = written(value)
     return f"{name} = {text if len(text) <= SHOWN else text[:SHOWN] + '...'} does not fit"
 
 
@@ -221,9 +238,9 @@ def read(text: str, path: str) -> dict[str, object]:
     Raises:
         ConfigError: it is none.
     """
-    hint = "the file is TOML: [section], then key = value"
+    hint = "the file is TOML: [section], then key = value; texts stand in quotes, true and false in small letters"
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
         lines = text.splitlines() or [""]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from ..model.errors import ConfigError, MpathError
 from ..model.session import BEARERS, PRIORITY_LAST, ConnectionType, Nat, Origin, SessionSettings, Without
-from .config import Unfit, no_key, read, unfit, wrong
+from .config import Unfit, no_key, read, unfit, written, wrong
 from .place import Place, find, find_item
 from .selectors import parse_all
 
@@ -131,7 +131,9 @@ def _ids(kind: str, known: Callable[[str], int | None]) -> Callable[[object], ob
             if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < NOBODY:
                 out.append(number)
             else:
-                raise Unfit(f'{item!r} is no {kind} here, expected names or numbers, for example ["backup", 1000]')
+                raise Unfit(
+                    f'{written(item)} is no {kind} here, expected names or numbers, for example ["backup", 1000]'
+                )
         return tuple(dict.fromkeys(out))
 
     return check
@@ -189,8 +191,10 @@ def _toml(text: str, path: str, names: Names) -> PolicyFile:
     out = []
     for name, content in sections.items():
         here = find(text, ("session", name))
+        if isinstance(content, list):
+            raise wrong(path, here, f"[[session.{name}]] is a list of sections", f"expected [session.{name}]")
         if not isinstance(content, dict):
-            raise wrong(path, here, f"session = {name!r} is no section", "expected [session.NAME]")
+            raise wrong(path, here, f"'{name}' stands in no session", "expected [session.NAME], its keys below that")
         if not NAME.fullmatch(name):
             raise wrong(path, here, f"'{name}' is no name", "expected letters, digits, _ . and -, at most 64")
         values: dict[str, object] = {}

@@ -72,7 +72,10 @@ def test_everything_at_once() -> None:
         ("[session.'a b']\nusers = 1\n", ":1:1", ["'a b' is no name"]),
         ("[session.a]\nusers = ['4999999999']\n", ":2:1", ["'4999999999' is no user here"]),
         ("[session.a]\nusers = ['" + "9" * 5000 + "']\n", ":2:1", ["is no user here"]),
-        ("session.a.users = true\n", ":1:1", ["True is no user"]),
+        ("session.a.users = true\n", ":1:1", ["true is no user"]),
+        ("[[session.a]]\nusers = 1\n", ":1:1", ["[[session.a]] is a list of sections", "[session.a]"]),
+        ("[session]\nusers = 1\n", ":2:1", ["'users' stands in no session", "[session.NAME]"]),
+        ("[session.a]\nusers = 1\nsource_ip_rule = True\n", ":3:18", ["Invalid value", "true and false"]),
         ("[session.a]\npriority = " + "9" * 5000 + "\n", "", ["a number in it is too long"]),
         ("[session.a\nusers = 1\n", ":1:11", ["TOML"]),
         ("", "", ["no session in it"]),
@@ -131,3 +134,9 @@ def test_bad_connman_files(text: str, words: str) -> None:
         _read(text, "x.policy")
 
     assert words in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    """Some editors put one in front."""
+    (session,) = _read("\ufeff[session.a]\nusers = 1\n").sessions
+    assert session.name == "a"
