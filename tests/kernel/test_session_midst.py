@@ -4,49 +4,18 @@ milliseconds. One change alone lost a packet in ten, when one transaction made i
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import cycle
-from subprocess import PIPE
 
 import pytest
 
 from kernel.helpers_cgroup import Cgroup
-from kernel.helpers_sessions import FAMILIES, FLOW, OF, PORT, SERVER, Case, toml
+from kernel.helpers_flood import PACKETS_ONLY, flood, probe, seen
+from kernel.helpers_sessions import FLOW, SERVER, Case, toml
 from labkit.agent import eventually
 
-PACKETS_ONLY = "[sessions]\nsocket_engine = false\nearly_rules = 0\n"
-SENDERS, CHANGES = 4, 12
+CHANGES = 12
 HEALED = 5  # changes by others, at once; later ones are slowed down
-ALL = 3_000_000  # datagrams of a sender at most
-SENDER = """
-import os, socket, sys
-os.nice(19)  # of other tests at the same time
-sys.stdin.readline()
-socks = []
-for family, sources, to in zip((socket.AF_INET, socket.AF_INET6), {sources}, {to}):
-    for source in sources:
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        sock.bind((source, 0))
-        socks.append((sock, to))
-print("ready", flush=True)
-for _ in range({all}):
-    for sock, to in socks:
-        try:
-            sock.sendto(b"stream", to)
-        except OSError:
-            pass
-"""
-PROBE = """
-table inet probe {{
-    chain seen {{
-        type filter hook prerouting priority -300
-        iifname "vethr{number}" udp dport {port} counter
-    }}
-}}
-"""
 RANGES = ["*-*-udp-*-6:8"], ["*-*-udp-*-5:9"]
 REWRITES = {
     "single values to ranges": (["*-*-udp-*-7"], ["*-*-udp-*-5:9"]),
@@ -64,22 +33,6 @@ def case() -> Iterator[Case]:
         yield made
 
 
-def probe(case: Case) -> None:
-    """Have the far sides count.
-
-    Args:
-        case: the lab.
-    """
-    for number in (1, 2, 3):
-        case.lab.exec(f"r{number}", ["nft", "-f", "-"], input=PROBE.format(number=number, port=PORT))
-
-
-def seen(case: Case) -> dict[str, int]:
-    """How many datagrams have come by each link."""
-    listed = {f"vethc{n}": case.lab.exec(f"r{n}", ["nft", "list", "table", "inet", "probe"]).stdout for n in (1, 2, 3)}
-    return {link: int(found[1]) for link, text in listed.items() if (found := re.search(r"packets (\d+)", text))}
-
-
 def stray(case: Case, service: str, changes: list[Callable[[], None]], group: Cgroup | None = None) -> dict[str, int]:
     """Let things change while sockets send, and give what came by other links.
 
@@ -89,20 +42,7 @@ def stray(case: Case, service: str, changes: list[Callable[[], None]], group: Cg
         changes: each of them waits until mpathd has seen it.
         group: the senders' control group; their sockets are bound to each address then, else to none.
     """
-    sources = [OF[family] if group else ("",) for family in FAMILIES]
-    words = SENDER.format(all=ALL, sources=sources, to=[(SERVER[family], PORT) for family in FAMILIES])
-    with ExitStack() as stack:
-        for _ in range(SENDERS):
-            argv = [sys.executable, "-c", words]
-            sender = stack.enter_context(case.lab.popen("client", argv, stdin=PIPE, stdout=PIPE))
-            stack.callback(sender.kill)
-            if group:
-                (group.folder / "cgroup.procs").write_text(str(sender.pid))
-            assert sender.stdin is not None
-            assert sender.stdout is not None
-            sender.stdin.write("go\n")
-            sender.stdin.flush()
-            sender.stdout.readline()
+    with flood(case, bound=group is not None, group=group):
         for change in changes:
             change()
     counts = seen(case)
