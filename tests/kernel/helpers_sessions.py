@@ -540,7 +540,7 @@ class Stream:
 
     PAUSE = 0.001
 
-    def __init__(self, case: Case, port: int = PORT, sources: Iterable[str] = (), most: int = 8000) -> None:
+    def __init__(self, case: Case, port: int = PORT, sources: Iterable[str] = (), most: int = 60_000) -> None:
         self._case, self._port, self._most = case, port, most
         self._plans = [(family, None) for family in FAMILIES] + [(family_of(s), s) for s in sources]
         self._stop = threading.Event()
