@@ -9,6 +9,7 @@ from operator import itemgetter
 
 TABLE = "inet mpathd"
 DYNAMIC = "flags dynamic"  # in the type of a set that packets fill
+STATE = "state_"  # name of the empty set that carries the digest
 LATE = ("late4", "late6")  # sets that they fill with what sessions have sent lately
 SORTED = 512  # elements
 COUNTS = "; counter"  # behind the type of a set

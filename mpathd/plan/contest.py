@@ -72,20 +72,17 @@ class Contest:
         """
         go: list[Step] = []
         first: float | None = None
-        steady = aim == self._aim
+        steady = aim is self._aim  # the same object while nothing else is wished for: to compare it takes a ms
         if isinstance(wanted, KernelState):
             self._aim = aim
         for due in steps:
-            step = due
-            if isinstance(due.what, Load):
-                if not steady or not undone(due, wanted):
-                    go.append(due)
-                    continue
-                step = Step(due.verb, Load(aim or due.what.want))  # they differ by what they found, and lead there
-            # Nothing is contested, nearly always: the hash of a step costs as much as the rest.
-            if (not undone(step, wanted) or (moved and isinstance(step.what, Route))) and (
-                not self._next or step not in self._next
-            ):
+            step, fought = due, undone(due, wanted)
+            if isinstance(due.what, Load):  # they differ by what they found, and lead to one thing
+                step, fought = Step(due.verb, Load(aim or due.what.want)), fought and steady
+            else:  # nothing is contested, nearly always: the hash of a step costs as much as the rest
+                slowed = bool(self._next) and due in self._next
+                fought = slowed or (fought and not (moved and isinstance(due.what, Route)))
+            if not fought:
                 go.append(due)
                 continue
             if (ready := self._next.get(step, 0.0)) > now:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..model.packet import NO_TABLE, TABLE, Chain, Ruleset, Table, differences
+from ..model.packet import NO_TABLE, STATE, TABLE, Chain, Ruleset, Table, differences
 
 # An interval map loses elements one by one at 1.5 us for each that it has, and is filled at 20 us for each: from so
 # many that go, times those that are there, it is made anew.
@@ -16,7 +16,6 @@ COSTLY = 100_000
 # nft 1.0.6 keeps what a key's fields are in a number that has room for so many. Of a map with more, which is there
 # already, it forgets the first one, and refuses its elements: then the map is made anew too.
 KNOWN_FIELDS = 5
-STATE = "state_"  # name of the empty set that carries the digest
 
 
 def _key(key: str, _comment: str) -> str:

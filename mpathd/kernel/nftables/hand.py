@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from time import monotonic
 
-from ...model.packet import DYNAMIC, TABLE, Connections, Load, Ruleset, Table
+from ...model.packet import DYNAMIC, STATE, TABLE, Connections, Load, Ruleset, Table
 from ...model.statistics import Count
 from ...model.world import Stranger
 from . import conntrack, late
@@ -23,12 +23,11 @@ from .library import Library, Missing
 from .listing import NAME, Listing, counters, listing
 from .netlink import Netfilter
 from .openers import Openers
-from .reading import STATE, ruleset
+from .reading import ELEMENTS, ruleset
 from .strangers import strangers
 
 REMEMBERED = 256  # generations of ours; events of a pass are read right behind it
 REST = 50  # times as long as reading others' rules took, they are not read again: who changes them often costs 2 %
-ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 TIMES = re.compile(r" (?:timeout|expires) \w+")
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...model.packet import DYNAMIC, NO_TABLE, TABLE, Chain, Ruleset, Table
+from ...model.packet import DYNAMIC, NO_TABLE, STATE, TABLE, Chain, Ruleset, Table
 from .listing import SEAL
 
-STATE = "state_"  # name of the set that carries the digest (plan/nft.py)
 OBJECT = re.compile(r"^\t(\w+) (\w+) \{\n(.*?)^\t\}\n", re.MULTILINE | re.DOTALL)
 ELEMENTS = re.compile(r"^\t\telements = \{ (.*?) \}\n", re.MULTILINE | re.DOTALL)
 ZEROS = re.compile(r"(?:^|(?<= ))0x0+(?=[0-9a-f])")  # of marks
