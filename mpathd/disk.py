@@ -32,7 +32,7 @@ def text(path: Path, longest: int) -> str:
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         found = os.fstat(file)
-        if stat.S_ISCHR(found.st_mode) and found.st_rdev == NULL:
+        if _null(found):
             return ""
         if not stat.S_ISREG(found.st_mode):
             if stat.S_ISDIR(found.st_mode):
@@ -46,6 +46,22 @@ def text(path: Path, longest: int) -> str:
     if len(data) > longest:
         raise OSError(errno.EFBIG, f"more than {longest} bytes")
     return data.decode()
+
+
+def null(path: Path) -> bool:
+    """Tell whether a file is the null device, mostly by a link.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it is not there, or cannot be looked at.
+    """
+    return _null(path.stat())
+
+
+def _null(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == NULL
 
 
 def reason(error: Exception) -> str:

@@ -41,18 +41,7 @@ class Policies:
 
         A file that is bad keeps its last good version in force; if it never was good, the one that it replaces stays.
         """
-        listed: set[Path] = set()
-        findings: list[Finding] = []
-        for folder in self.folders:
-            try:
-                listed.update(_listed(folder))
-            except FileNotFoundError:  # it is watched for, and may have gone this moment
-                continue
-            except OSError as error:
-                text = f"{_shown(folder)}: {disk.reason(error)}; no policy file of it is in force"
-                findings.append(
-                    Finding("policy", Severity.HIGH, text, "name a folder of policy files: --policy-dir DIR")
-                )
+        listed, findings = _listed(self.folders)
         gone = self._lately_gone(listed)
         versions: dict[str, list[Path]] = {}  # of one name; the first one that can be read is in force
         for path in sorted(listed | gone, key=lambda path: (self.folders.index(path.parent), path.name)):
@@ -67,9 +56,8 @@ class Policies:
                 good[path] = last
                 continue
             try:
-                text = disk.text(path, LONGEST)
-                masked = not text and path.resolve() == Path(os.devnull)
-                file = PolicyFile(_shown(path), ()) if masked else parse(text, _shown(path), NAMES)
+                text, shown = disk.text(path, LONGEST), _shown(path)
+                file = PolicyFile(shown, ()) if disk.null(path) else parse(text, shown, NAMES)
                 good[path] = last if last is not None and path in self._writing() else file
             except (ConfigError, OSError, UnicodeDecodeError) as error:
                 if not isinstance(error, FileNotFoundError):  # it went when the folder had been listed
@@ -103,10 +91,22 @@ class Policies:
         )
 
 
-def _listed(folder: Path) -> list[Path]:
-    return [
-        path for path in folder.iterdir() if path.suffix in ENDINGS and not path.name.startswith(".") and _there(path)
-    ]
+def _listed(folders: Iterable[Path]) -> tuple[set[Path], list[Finding]]:
+    """The files in folders, and what is wrong with a folder."""
+    listed: set[Path] = set()
+    findings: list[Finding] = []
+    for folder in folders:
+        try:
+            paths = list(folder.iterdir())
+        except FileNotFoundError:  # it is watched for, and may have gone this moment
+            continue
+        except OSError as error:
+            text = f"{_shown(folder)}: {disk.reason(error)}; no policy file of it is in force"
+            findings.append(Finding("policy", Severity.HIGH, text, "name a folder of policy files: --policy-dir DIR"))
+            continue
+        named = (path for path in paths if path.suffix in ENDINGS and not path.name.startswith("."))
+        listed.update(path for path in named if _there(path))
+    return listed, findings
 
 
 def _there(path: Path) -> bool:
