@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +27,7 @@ from .stats import number, ratio, table
 T = TypeVar("T")
 NAME = "load"
 COUNT, ROUNDS = 10_000, 5
+MOST = 5  # passes to what is wanted; two are enough
 ONE = ["*-*-tcp-*-1"]
 ALONE, PASS, READ = "the transaction alone", "mpathd's pass", "mpathd reading the file"
 
@@ -77,8 +78,7 @@ class Player:
         self.file.write_text(policy(selectors))
         _, reading = self.here.do(lambda: timed(self.loop.read_policies))
         alone = passing = 0.0
-        while written := self._pass():
-            load, took = written
+        for load, took in self._passes(what):
             passing += took
             (_, error), more = self.there.do(partial(timed, partial(self._replay, load)))
             alone += more
@@ -96,13 +96,17 @@ class Player:
     def _replay(self, load: Load) -> tuple[str, str]:
         return [self.library.run(text) for text in load.texts][-1]
 
-    def _pass(self) -> tuple[Load, float] | None:
-        """The transactions of a pass and its milliseconds; None if there are none any more."""
-        done, passing = self.here.do(lambda: timed(self.loop.pass_))
-        loads = [step.what for step in done.steps if isinstance(step.what, Load)]
-        if len(loads) > 1 or done.refused:
-            raise LabError(f"not one load but {len(loads)}", str(done.refused)[:500])
-        return (loads[0], passing) if loads else None
+    def _passes(self, what: str) -> Iterator[tuple[Load, float]]:
+        """Passes until one writes nothing: the transactions and milliseconds of each."""
+        for _ in range(MOST):
+            done, passing = self.here.do(lambda: timed(self.loop.pass_))
+            loads = [step.what for step in done.steps if isinstance(step.what, Load)]
+            if len(loads) > 1 or done.refused:
+                raise LabError(f"{what}: not one load but {len(loads)}", str(done.refused)[:500])
+            if not loads:
+                return
+            yield loads[0], passing
+        raise LabError(f"{what}: it still writes after {MOST} passes", "")
 
 
 def player(stack: ExitStack, turn: int) -> Player:

@@ -10,6 +10,7 @@ from subprocess import PIPE
 
 from kernel.helpers_cgroup import Cgroup
 from kernel.helpers_sessions import FAMILIES, OF, PORT, SERVER, Case
+from labkit.agent import eventually
 
 PACKETS_ONLY = "[sessions]\nsocket_engine = false\nearly_rules = 0\n"
 SENDERS = 4
@@ -30,15 +31,9 @@ def sock(family, source):
         made.bind((source, 0))
     return made
 
-def send(made, to):
+def tried(call, *words):
     try:
-        if kind == "udp":
-            made.sendto(b"stream", to)
-        elif kind == "new":
-            made.connect(to)
-            made.send(b"stream")
-        else:
-            made.connect(to)
+        call(*words)
     except OSError:
         pass
 
@@ -46,22 +41,21 @@ sys.stdin.readline()
 lasting = [(sock(f, s), t) for f, s, t in pairs] if kind == "udp" else []
 print("ready", flush=True)
 for _ in range(count):
-    turn = lasting
+    for made, to in lasting:
+        tried(made.sendto, b"stream", to)
+    if lasting:
+        continue
     try:
-        turn = turn or [(sock(f, s), t) for f, s, t in pairs]
+        fresh = [(sock(f, s), t) for f, s, t in pairs]
     except OSError:  # its address is away, or it has no port left
         time.sleep(0.001)
         continue
-    for made, to in turn:
-        send(made, to)
+    for made, to in fresh:
+        tried(made.connect, to)
     if kind == "tcp":
         time.sleep(0.002)
-    for made, to in turn if kind != "udp" else ():
-        try:
-            if kind == "tcp":
-                made.send(b"stream")
-        except OSError:
-            pass
+    for made, _ in fresh:
+        tried(made.send, b"stream")
         made.close()
 """
 PROBE = """
@@ -119,3 +113,29 @@ def flood(case: Case, kind: str = "udp", *, bound: bool = False, group: Cgroup |
             sender.stdin.flush()
             sender.stdout.readline()
         yield
+
+
+class Taker:
+    """Another program that takes the session's mark, again and again.
+
+    Args:
+        case: the lab, with one session.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case, self._taken = case, 0
+
+    def __call__(self, *, wait: bool = True) -> None:
+        """Take it.
+
+        Args:
+            wait: until the session has another one.
+        """
+        (mine,) = self._case.marks()
+        rule = "rule {} pref 31000 fwmark {:#x}/0x7fff0000 lookup main protocol 99"
+        self._case.lab.ip("client", rule.format("add", mine))
+        if self._taken:
+            self._case.lab.ip("client", rule.format("del", self._taken))
+        self._taken = mine
+        if wait:
+            eventually(lambda: len(marks := self._case.marks()) == 1 and marks != [mine])

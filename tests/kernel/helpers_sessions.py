@@ -42,6 +42,8 @@ MARKER = 3_900_000_000  # user ids of sessions that nobody has; above them count
 ROUTERS = (("r1", "vethr1"), ("r2", "vethr2"), ("r3", "vethr3"))
 UPLINKS = ("vethc1", "vethc2", "vethc3")
 OF = {4: ("10.0.1.2", "10.0.2.2", "10.0.3.2"), 6: ("fd00:0:1::2", "fd00:0:2::2", "fd00:0:3::2")}
+BITS = {4: 24, 6: 64}  # of the links' networks
+GATEWAY = {4: "10.0.{}.1", 6: "fd00:0:{}::1"}  # by the link's number
 FLOW = [f"*-*-udp-*-{PORT}", f"*-*-tcp-*-{PORT}"]
 _numbers = count(1)
 # Ports of tries, each once in a lab: an earlier connection with the same one may have last words to say. Below are the

@@ -11,14 +11,25 @@ from typing import Any, Self
 
 import pytest
 
-from kernel.helpers_sessions import FAMILIES, FLOW, OF, OTHER, PORT, ROUTERS, SERVER, TCP, Case, Stream
+from kernel.helpers_sessions import (
+    BITS,
+    FAMILIES,
+    FLOW,
+    GATEWAY,
+    OF,
+    OTHER,
+    PORT,
+    ROUTERS,
+    SERVER,
+    TCP,
+    Case,
+    Stream,
+)
 from kernel.helpers_shared import Engine, both_engines, keeping, lab
 from labkit import Packet, in_ns
 from labkit.agent import eventually
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-GATEWAY = {4: "10.0.2.1", 6: "fd00:0:2::1"}
-BITS = {4: 24, 6: 64}
 ROOT = 0  # whose sockets the streams are
 WHOSE: Mapping[str, Mapping[str, Any]] = {"selectors": {"flow_selectors": FLOW}, "a user": {"users": [ROOT]}}
 ENGINES = [("packets", "selectors"), ("packets", "a user"), ("sockets", "selectors")]
@@ -52,7 +63,7 @@ def _addresses(case: Case) -> None:
 
 def _gateways(case: Case) -> None:
     for family in FAMILIES:
-        case.lab.ip("client", f"-{family} route del default via {GATEWAY[family]} dev vethc2 metric 200")
+        case.lab.ip("client", f"-{family} route del default via {GATEWAY[family].format(2)} dev vethc2 metric 200")
 
 
 LOSS: Mapping[str, Callable[[Case], None]] = {
@@ -71,7 +82,7 @@ def _return(case: Case) -> None:
     for family in FAMILIES:
         case.lab.ip("client", f"addr replace {OF[family][1]}/{BITS[family]} dev vethc2")
         eventually(lambda family=family: "tentative" not in case.lab.ip("client", f"-{family} addr show dev vethc2"))  # type: ignore[misc]
-        case.lab.ip("client", f"-{family} route replace default via {GATEWAY[family]} dev vethc2 metric 200")
+        case.lab.ip("client", f"-{family} route replace default via {GATEWAY[family].format(2)} dev vethc2 metric 200")
 
 
 class Talks:

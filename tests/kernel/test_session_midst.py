@@ -10,7 +10,7 @@ from itertools import cycle
 import pytest
 
 from kernel.helpers_cgroup import Cgroup
-from kernel.helpers_flood import PACKETS_ONLY, flood, probe, seen
+from kernel.helpers_flood import PACKETS_ONLY, Taker, flood, probe, seen
 from kernel.helpers_sessions import FLOW, SERVER, Case, toml
 from labkit.agent import eventually
 
@@ -51,32 +51,6 @@ def stray(case: Case, service: str, changes: list[Callable[[], None]], group: Cg
     assert "failed" not in log
     assert "refused:" not in log
     return {link: count for link, count in counts.items() if count}
-
-
-class Taker:
-    """Another program that takes the session's mark, again and again.
-
-    Args:
-        case: the lab, with one session.
-    """
-
-    def __init__(self, case: Case) -> None:
-        self._case, self._taken = case, 0
-
-    def __call__(self, *, wait: bool = True) -> None:
-        """Take it.
-
-        Args:
-            wait: until the session has another one.
-        """
-        (mine,) = self._case.marks()
-        rule = "rule {} pref 31000 fwmark {:#x}/0x7fff0000 lookup main protocol 99"
-        self._case.lab.ip("client", rule.format("add", mine))
-        if self._taken:
-            self._case.lab.ip("client", rule.format("del", self._taken))
-        self._taken = mine
-        if wait:
-            eventually(lambda: len(marks := self._case.marks()) == 1 and marks != [mine])
 
 
 @pytest.mark.parametrize("service", ["vethc2", "nosuch0"], ids=["a link", "no link"])

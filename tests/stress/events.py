@@ -6,13 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kernel.helpers_sessions import FAMILIES, OF, PORT, Case, toml
-from labkit.agent import eventually
+from kernel.helpers_flood import Taker
+from kernel.helpers_sessions import BITS, FAMILIES, GATEWAY, OF, PORT, Case, toml
 
 PAUSE = 0.1  # seconds; longer than a switch takes, and than what is halfway waits
-BITS = {4: 24, 6: 64}
-GATEWAY = {4: "10.0.{}.1", 6: "fd00:0:{}::1"}
-RULE = "rule {} pref 31000 fwmark {:#x}/0x7fff0000 lookup main protocol 99"
 OTHER = {"flow_selectors": [f"*-*-udp-*-{PORT}", "*-*-tcp-*-9"], "allowed_interface": "vethc2", "priority": 0}
 
 
@@ -26,7 +23,7 @@ class Scene:
 
     def __init__(self, case: Case, settings: Mapping[str, Any]) -> None:
         self.case, self.settings = case, settings
-        self._taken = 0
+        self._take = Taker(case)
 
     def start(self) -> None:
         """Have the session."""
@@ -44,12 +41,7 @@ class Scene:
 
     def number(self, _turn: int) -> None:
         """Take the session's mark, so that it gets another one."""
-        (mine,) = self.case.marks()
-        self.case.lab.ip("client", RULE.format("add", mine))
-        if self._taken:
-            self.case.lab.ip("client", RULE.format("del", self._taken))
-        self._taken = mine
-        eventually(lambda: len(marks := self.case.marks()) == 1 and marks != [mine])
+        self._take()
 
     def away(self, turn: int) -> None:
         """Kill mpathd right behind that."""

@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 
-from kernel.helpers_sessions import FAMILIES, FLOW, OF, PORT, TCP, UPLINKS, Case, Stream, toml
+from kernel.helpers_sessions import BITS, FAMILIES, FLOW, GATEWAY, OF, PORT, TCP, UPLINKS, Case, Stream, toml
 from kernel.helpers_shared import keeping
 from labkit.agent import eventually
 from trouble.outside import force
 
 EVENTS, ROUNDS = 8, 6
-BITS = {4: 24, 6: 64}
-GATEWAY = {4: "10.0.{}.1", 6: "fd00:0:{}::1"}
 OWN: dict[str, Any] = {"flow_selectors": FLOW, "allowed_interface": "vethc2"}
 OTHERS = 99  # protocol of another program
 LATER = ("bpf mark", "ip mptcp")  # a fresh look does not know what runs; the kernel has no event, others may contest
